@@ -1,0 +1,247 @@
+"""The command line: parse, call one function, print. Nothing heavy is imported before a command runs."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import logging
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+import typer.core
+
+from edgex.errors import EdgexError, UsageError
+
+if TYPE_CHECKING:
+    from edgex.pipeline import Summary
+    from edgex.sources import Source
+    from edgex.types import Shot, Style
+
+_EPILOG_CODES = (
+    "Exit codes: 0 done, 1 could not, 2 wrong usage, 130 interrupted (what was written until then is whole)."
+)
+
+
+class _Group(typer.core.TyperGroup):
+    """Says every error in one sentence on the error stream and ends with the right exit code."""
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        arguments = args[0] if args else options.get("args")
+        words = sys.argv[1:] if arguments is None else arguments
+        code = _guarded(
+            lambda: super(_Group, self).main(*args, **{**options, "standalone_mode": False}), "--debug" in words
+        )
+        if options.get("standalone_mode", True):
+            sys.exit(code)
+        return code
+
+
+app = typer.Typer(
+    cls=_Group,
+    add_completion=False,
+    no_args_is_help=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="See, live and on the device, which pixels make a classifier say what it says.",
+    epilog="Example: edgex run --source clip.mp4 --output overlay.mp4",
+)
+
+Model = Annotated[Path | None, typer.Argument(help="Model file; the shipped bundle when left out.", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines, and nothing else.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    app(prog_name="edgex")
+
+
+@app.callback(invoke_without_command=True)
+def edgex(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Choose a command."""
+    if version:
+        from edgex import __version__
+
+        print(f"edgex {__version__}")
+    elif context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+@app.command(
+    epilog=f"Example: edgex run --source clip.mp4 --top 2 --output overlay.mp4 --records seen.jsonl. {_EPILOG_CODES}"
+)
+def run(
+    model: Model = None,
+    source: Annotated[str | None, typer.Option(help="Picture, folder, quoted glob, or video.", metavar="PATH")] = None,
+    camera: Annotated[int | None, typer.Option(help="Number of a camera, N in /dev/videoN.", min=0)] = None,
+    classes: Annotated[str | None, typer.Option(help="Classes to show, with commas between.", metavar="A,B")] = None,
+    top: Annotated[int, typer.Option(help="Show at most so many predicted classes.", min=1)] = 3,
+    threshold: Annotated[float, typer.Option(help="Lowest score that is shown.", min=0.0, max=1.0)] = 0.5,
+    style: Annotated[str, typer.Option(help="overlay, heat, cutout or outline.")] = "overlay",
+    opacity: Annotated[float, typer.Option(help="Weight of the drawing.", min=0.0, max=1.0)] = 0.6,
+    output: Annotated[Path | None, typer.Option(help="Video (.mp4), picture (.png) or folder to write.")] = None,
+    save_masks: Annotated[Path | None, typer.Option(help="Folder for one 8-bit PNG per frame and class.")] = None,
+    records: Annotated[Path | None, typer.Option(help="File for one JSON line per frame.")] = None,
+    contact_sheet: Annotated[Path | None, typer.Option(help="Picture with a grid of frames.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Stop after so many frames.", min=1)] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads of the engine.", min=1)] = None,
+    backend: Annotated[str, typer.Option(help="Backend that infers, or auto.")] = "auto",
+    as_json: Json = False,
+    debug: Debug = False,
+) -> int:
+    """Explain pictures, a video or a camera: draw which pixels speak for the classes the classifier sees."""
+    if (source is None) == (camera is None):
+        raise UsageError("expected one of --source PATH and --camera N, got " + ("none" if source is None else "both"))
+    from edgex.explain import load, resolve
+    from edgex.pipeline import RunOptions
+    from edgex.pipeline import run as run_pipeline
+    from edgex.signals import stop_signals
+    from edgex.sinks import open_sinks
+    from edgex.sources import open_camera, open_source
+
+    names = None if classes is None else tuple(name.strip() for name in classes.split(",") if name.strip())
+    options = RunOptions(names, top, threshold, cast("Style", style), opacity, limit)
+    with contextlib.ExitStack() as stack:
+        frames = open_source(source) if source is not None else open_camera(cast(int, camera))
+        stack.callback(frames.close)
+        explainer = stack.enter_context(load(model, backend, threads))
+        if names is not None:
+            resolve(names, explainer.labels)
+        stopped = stack.enter_context(stop_signals())
+        where = (output, save_masks, records, contact_sheet)
+        with _progress(frames, limit) as observe:
+            sinks = open_sinks(*where, fps=frames.fps, frame_count=frames.frame_count, inputs=frames.files)
+            summary = run_pipeline(frames, explainer, sinks, options, stopped=lambda: bool(stopped), observe=observe)
+    for warning in summary.warnings:
+        _complain(f"warning: {warning}")
+    written = {"output": output, "masks": save_masks, "records": records, "contact_sheet": contact_sheet}
+    products = {name: str(path) for name, path in written.items() if path is not None and summary.frames}
+    if as_json:
+        print(json.dumps({**dataclasses.asdict(summary), "products": products}, ensure_ascii=False))
+    else:
+        _print_summary(summary, products)
+    return 128 + stopped[0] if stopped else 0
+
+
+@app.command(epilog="Example: edgex inspect model.onnx --json")
+def inspect(model: Model = None, as_json: Json = False, debug: Debug = False) -> None:
+    """Show what is in a model file, and where it can run."""
+    from edgex.explain import shipped_bundle
+    from edgex.inspect import inspect as look
+
+    found = look(shipped_bundle() if model is None else model)
+    if as_json:
+        print(json.dumps(found.to_dict(), ensure_ascii=False))
+        return
+    rows = [(name.replace("_", " "), _plain(value)) for name, value in found.to_dict().items()]
+    _print_table([row for row in rows if row[1]])
+
+
+@app.command(epilog="Example: edgex doctor --json")
+def doctor(as_json: Json = False, debug: Debug = False) -> int:
+    """Show what this machine can do, and the command that mends what it cannot."""
+    from edgex.doctor import examine
+
+    report = examine()
+    if as_json:
+        print(json.dumps({"ready": report.ready, **dataclasses.asdict(report)}, ensure_ascii=False))
+    else:
+        _print_table(report.rows())
+    return 0 if report.ready else 1
+
+
+def _guarded(command: Callable[[], Any], debug: bool) -> int:
+    """Return the exit code of a command; say its error, if any, in one sentence."""
+    logging.getLogger("edgex").handlers = [_LogToErrorStream()]
+    try:
+        code = command()
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except BrokenPipeError:  # the reader of our output, such as `head`, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        _complain("interrupted")
+        return 128 + signal.SIGINT
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        if isinstance(error, EdgexError):
+            _complain(str(error))
+            return error.exit_code
+        if hasattr(error, "format_message"):  # what typer finds wrong with the words of the command
+            _complain(f"{error.format_message()} See: edgex --help")
+            return 2
+        _complain(f"unexpected {type(error).__name__}: {error}; run again with --debug and report it")
+        return 1
+
+
+class _LogToErrorStream(logging.Handler):
+    """Shows what the library logs as warnings."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _complain(f"{record.levelname.lower()}: {record.getMessage()}")
+
+
+@contextlib.contextmanager
+def _progress(source: Source, limit: int | None) -> Iterator[Callable[[Shot], object]]:
+    """Show a progress bar on the error stream while it is a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    totals = [count for count in (source.frame_count, limit) if count is not None]
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("explaining", total=min(totals, default=None))
+        yield lambda shot: progress.advance(task)
+
+
+def _print_summary(summary: Summary, products: dict[str, str]) -> None:
+    stages = ", ".join(f"{name} {times.p50_ms:.1f}" for name, times in summary.stages.items())
+    seen = ", ".join(f"{label} in {count}" for label, count in summary.classes.items()) or "none"
+    skipped = f", {summary.skipped} skipped" if summary.skipped else ""
+    rate = f"{summary.frames_per_second:.1f} frames per second"
+    print(f"{summary.frames} frames in {summary.seconds:.1f} s: {rate}{skipped}")
+    print(f"classes shown: {seen}")
+    print(f"ms a frame (median): {stages}")
+    for path in products.values():
+        print(f"wrote {path}")
+
+
+def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row))
+    Console(soft_wrap=False).print(table)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key or 'onnx'} {_plain(each)}" for key, each in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_plain(each) for each in value)
+    return "" if value is None else str(value)
+
+
+def _complain(sentence: str) -> None:
+    with contextlib.suppress(OSError):
+        print(f"edgex: {' '.join(sentence.split())}", file=sys.stderr)

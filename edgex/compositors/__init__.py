@@ -1,0 +1,54 @@
+"""Compositors: blend masks onto a frame.
+
+The arithmetic, for all of them: sample each shown class's logits bilinearly with half-pixel centres (edges clamped),
+take the maximum over the shown classes and remember which, sigmoid it, blend, round half up, clamp to 0..255.
+Non-finite logits count as minus infinity. `reference.py` is the oracle.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgex.errors import UsageError
+from edgex.types import Drawing, FloatArray, Image
+
+COMPOSITORS = ("opencv", "reference")  # the order in which "auto" tries them
+
+
+class Compositor(Protocol):
+    """Blends masks onto a frame. A file of this folder has a function `open() -> Compositor`."""
+
+    @property
+    def name(self) -> str: ...
+
+    def compose(self, image: Image, mask_logits: FloatArray, drawing: Drawing) -> Image:
+        """Return a new uint8 [H, W, 3] picture; `mask_logits` is float32 [C, h, w]."""
+        ...
+
+    def masks(self, mask_logits: FloatArray, classes: Sequence[int], height: int, width: int) -> NDArray[np.uint8]:
+        """Return uint8 [K, height, width], round(255 * mask), one mask per class (no maximum between them)."""
+        ...
+
+
+def require_mask_logits(mask_logits: FloatArray, classes: Sequence[int]) -> None:
+    """Raise UsageError unless `mask_logits` is [C, h, w] with h and w of at least 1 and every class lies below C."""
+    if mask_logits.ndim != 3 or mask_logits.size == 0:
+        raise UsageError(f"expected mask logits of shape [C, h, w], got {list(mask_logits.shape)}; pass one picture's")
+    outside = [index for index in classes if not 0 <= index < len(mask_logits)]
+    if outside:
+        raise UsageError(f"expected classes of 0 to {len(mask_logits) - 1}, got {outside[0]}; use the model's own")
+
+
+def open_compositor(name: str = "auto") -> Compositor:
+    """Open a compositor by name, or the first of COMPOSITORS for "auto"."""
+    if name == "auto":
+        name = COMPOSITORS[0]
+    if name not in COMPOSITORS:
+        raise UsageError(f"expected a compositor of auto, {', '.join(COMPOSITORS)}, got {name!r}; choose one")
+    compositor: Compositor = importlib.import_module(f"edgex.compositors.{name}").open()
+    return compositor

@@ -1,0 +1,162 @@
+"""Compositor on OpenCV in float32: the arithmetic of `reference.py`, within one level of 255.
+
+One class at a time is brought to full resolution, so memory grows with the picture, not with the number of classes.
+Where two classes, or a logit and 0, lie closer than float32 can tell, winner or line may differ from the oracle.
+Numbers are combined with arrays by NumPy, in place: OpenCV takes an array of 1 x 1 or 4 x 1 for a scalar of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edgex.compositors import require_mask_logits
+from edgex.compositors.heatmap import heat_table
+from edgex.types import Color, Drawing, FloatArray, Image, require_image
+
+HEAT_STEPS = 65536  # entries of the widened heat table: its steps stay below a tenth of a level
+DEEPEST = -80.0  # exp(80) still fits float32; the sigmoid is 0 to 34 digits there
+STEEPEST = 1e30  # OpenCV subtracts neighbours, which must not overflow
+
+
+def open() -> OpenCVCompositor:
+    """Open the compositor."""
+    return OpenCVCompositor()
+
+
+class OpenCVCompositor:
+    """Compositor on OpenCV's vectorised operations."""
+
+    name = "opencv"
+
+    def compose(self, image: Image, mask_logits: FloatArray, drawing: Drawing) -> Image:
+        """Return a new uint8 [H, W, 3] picture; `mask_logits` is float32 [C, h, w]."""
+        image = np.ascontiguousarray(require_image(image))
+        require_mask_logits(mask_logits, drawing.classes)
+        if drawing.style == "heat":
+            return heat(image, largest(mask_logits, drawing.classes, image)[0], drawing.opacity)
+        if drawing.style == "cutout":
+            best, _ = largest(mask_logits, drawing.classes, image)
+            hidden = sigmoid(np.negative(best, out=best))  # 1 - mask
+            return blend(image, np.full_like(image, drawing.fill), hidden, drawing.opacity)
+        best, winner = largest(mask_logits, drawing.classes, image, with_winner=True)
+        colors = paint(winner, drawing.colors)
+        if drawing.style == "overlay":
+            return blend(image, colors, sigmoid(best), drawing.opacity)
+        line = outline(best)
+        drawn = cv2.addWeighted(image, 1.0 - drawing.opacity, colors, drawing.opacity, 0.0)
+        return np.asarray(cv2.copyTo(drawn, line, image.copy()), np.uint8)
+
+    def masks(self, mask_logits: FloatArray, classes: Sequence[int], height: int, width: int) -> NDArray[np.uint8]:
+        """Return uint8 [K, height, width], round(255 * mask), one mask per class (no maximum between them)."""
+        require_mask_logits(mask_logits, classes)
+        planes = np.empty((len(classes), height, width), np.uint8)
+        for plane, index in zip(planes, classes, strict=True):
+            cv2.convertScaleAbs(mask(mask_logits[index], height, width), dst=plane, alpha=255.0)
+        return planes
+
+
+def mask(logits: FloatArray, height: int, width: int) -> FloatArray:
+    """Return the mask float32 [height, width] in 0 to 1 of one class's float32 [h, w] logits."""
+    return sigmoid(upsample(logits, height, width))
+
+
+def upsample(logits: FloatArray, height: int, width: int) -> FloatArray:
+    """Sample float32 [h, w] logits bilinearly at float32 [height, width] pixel centres, edges clamped."""
+    finite = np.isfinite(logits)
+    whole = bool(finite.all())
+    taken = np.clip(logits if whole else np.where(finite, logits, 0), -STEEPEST, STEEPEST).astype(np.float32)
+    samples = cv2.resize(taken, (width, height), interpolation=cv2.INTER_LINEAR)
+    if not whole:
+        samples[touched(~finite, height, width)] = -np.inf
+    return np.asarray(samples, np.float32)
+
+
+def touched(taps: NDArray[np.bool_], height: int, width: int) -> NDArray[np.bool_]:
+    """Return which of [height, width] pixels sample one of the marked [h, w] taps with a weight above 0."""
+    for axis, target in enumerate((height, width)):
+        count = taps.shape[axis]
+        # In integers, because a weight is 0 or it is not: position times 2 * target, edges clamped.
+        position = np.clip((2 * np.arange(target, dtype=np.int64) + 1) * count - target, 0, (count - 1) * 2 * target)
+        lower = position // (2 * target)
+        upper = lower + (position % (2 * target) != 0)
+        taps = taps.take(lower, axis) | taps.take(upper, axis)
+    return taps
+
+
+def largest(
+    mask_logits: FloatArray, classes: Sequence[int], image: Image, with_winner: bool = False
+) -> tuple[FloatArray, NDArray[np.unsignedinteger]]:
+    """Return the largest logit over the classes, float32 [H, W], and which of them it was (all 0 unless asked for)."""
+    height, width = image.shape[:2]
+    best = upsample(mask_logits[classes[0]], height, width)
+    winner: NDArray[np.unsignedinteger] = np.zeros((height, width), np.uint8 if len(classes) <= 256 else np.uint16)
+    for position, index in enumerate(classes[1:], start=1):
+        samples = upsample(mask_logits[index], height, width)
+        if with_winner and len(classes) <= 256:
+            wins = cv2.compare(
+                samples, best, cv2.CMP_GT
+            )  # 0 or 255; later positions are larger, so a maximum sets them
+            cv2.max(winner, np.minimum(wins, position, out=wins), dst=winner)
+        elif with_winner:
+            winner[samples > best] = position
+        cv2.max(best, samples, dst=best)
+    return best, winner
+
+
+def sigmoid(logits: FloatArray) -> FloatArray:
+    """Return the sigmoid of float32 logits, in their place."""
+    np.maximum(logits, DEEPEST, out=logits)
+    np.negative(logits, out=logits)
+    cv2.exp(logits, dst=logits)
+    logits += 1.0
+    return np.reciprocal(logits, out=logits)
+
+
+def paint(winner: NDArray[np.unsignedinteger], colors: Sequence[Color]) -> Image:
+    """Return uint8 [H, W, 3]: each pixel in its winner's color."""
+    if len(colors) == 1:
+        return np.full((*winner.shape, 3), colors[0], np.uint8)
+    if winner.dtype != np.uint8:
+        return np.asarray(np.array(colors, np.uint8)[winner], np.uint8)
+    table = np.zeros((256, 1, 3), np.uint8)
+    table[: len(colors), 0] = colors
+    return np.asarray(cv2.applyColorMap(winner, table), np.uint8)
+
+
+def blend(image: Image, target: Image, mask: FloatArray, opacity: float) -> Image:
+    """Return image + opacity mask (target - image)."""
+    mask *= opacity
+    return np.asarray(cv2.blendLinear(image, target, 1.0 - mask, mask), np.uint8)
+
+
+def heat(image: Image, logits: FloatArray, opacity: float) -> Image:
+    """Return the picture under the heat map of its float32 [H, W] logits."""
+    place = sigmoid(logits)
+    place *= HEAT_STEPS - 1
+    hot = _wide_heat_table()[place.astype(np.uint16)]
+    return np.asarray(cv2.addWeighted(image, 1.0 - opacity, hot, opacity, 0.0), np.uint8)
+
+
+def outline(logits: FloatArray) -> NDArray[np.uint8]:
+    """Return 255 where the line runs, uint8 [H, W]: inside, and a pixel t away in x or y is not."""
+    height, width = logits.shape
+    step = max(1, (min(height, width) + 180) // 360)
+    inside = np.where(logits >= 0.0, np.uint8(255), np.uint8(0))
+    around = cv2.copyMakeBorder(inside, step, step, step, step, cv2.BORDER_REPLICATE)  # a partner outside is clamped
+    line = np.zeros_like(inside)
+    for y, x in ((step, 0), (step, 2 * step), (0, step), (2 * step, step)):
+        np.maximum(line, inside - np.minimum(inside, around[y : y + height, x : x + width]), out=line)
+    return line
+
+
+@cache
+def _wide_heat_table() -> Image:
+    """Return uint8 [HEAT_STEPS, 3]: the heat table, linear in between."""
+    place = np.linspace(0.0, 255.0, HEAT_STEPS)
+    columns = [np.interp(place, np.arange(256), column) for column in heat_table().T.astype(np.float64)]
+    return np.ascontiguousarray(np.floor(np.stack(columns, axis=1) + 0.5).astype(np.uint8))

@@ -1,0 +1,292 @@
+"""Explainer: a model file, an engine and a compositor as one thing that explains pictures. `load` opens one."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgex.bundle import lacks_manifest
+from edgex.compositors import Compositor, open_compositor
+from edgex.compositors.palette import class_color
+from edgex.engines import Engine, open_engine
+from edgex.errors import ModelError, UnknownClassError, UsageError
+from edgex.manifest import Manifest, Task
+from edgex.preprocess import preprocess
+from edgex.types import Drawing, FloatArray, Image, Logits, ShownClass, Style, require_image
+
+MODELS = Path(__file__).parent / "models"
+TOP_K = 3
+THRESHOLD = 0.5
+OPACITY = 0.6
+
+
+def shipped_bundle() -> Path:
+    """Return the path of the bundle that edgex ships. Raises ModelError when it is not there."""
+    return _shipped("shipped.onnx", "bundle", "name a model file")
+
+
+def shipped_clip() -> Path:
+    """Return the path of the clip that edgex ships. Raises ModelError when it is not there."""
+    return _shipped("shipped.mp4", "clip", "name a source")
+
+
+def load(
+    path: str | Path | None = None, backend: str = "auto", threads: int | None = None, compositor: str = "auto"
+) -> Explainer:
+    """Load a model file.
+
+    Parameters
+    ----------
+    path : a bundle or an Explainer-only ONNX; None is the shipped bundle
+    backend : name of a backend, or "auto"; one named explicitly never falls back
+    threads : CPU threads of the engine, or None for the backend's own choice
+    compositor : name of a compositor, or "auto"
+
+    Raises
+    ------
+    ModelError
+        If the file cannot be loaded, or has no manifest.
+    UsageError
+        If the backend or compositor is not known, or `threads` is below 1.
+    """
+    blend = open_compositor(compositor)
+    engine = open_engine(shipped_bundle() if path is None else Path(path), backend, threads)
+    try:
+        return Explainer(engine, blend)
+    except BaseException:
+        engine.close()
+        raise
+
+
+class Explainer:
+    """A loaded model that explains pictures; after construction nothing in it changes, so threads may share it.
+
+    Attributes
+    ----------
+    engine : what infers
+    compositor : what blends
+    manifest : what the model file says of itself
+    labels : names of the C classes
+    """
+
+    def __init__(self, engine: Engine, compositor: Compositor) -> None:
+        if engine.manifest is None:
+            raise lacks_manifest(engine.path)
+        self.engine = engine
+        self.compositor = compositor
+        self.manifest: Manifest = engine.manifest
+        self.labels: tuple[str, ...] = self.manifest.labels
+
+    def preprocess(self, image: Image) -> FloatArray:
+        """Return the network's input, float32 [1, 3, H, W], for a uint8 [H, W, 3] BGR picture of any size."""
+        return preprocess(image, self.manifest.input)
+
+    def infer(self, tensor: FloatArray) -> Logits:
+        """Infer one preprocessed picture, float32 [1, 3, H, W]. Raises ModelError when the engine cannot."""
+        batch = self.engine.input_shape[0]
+        if batch is not None and batch != len(tensor):  # a model of fixed batch: the picture fills it
+            logits = self.engine.infer(np.repeat(tensor[:1], batch, axis=0))
+            scores = logits.class_logits
+            return Logits(logits.mask_logits[:1], None if scores is None else scores[:1])
+        return self.engine.infer(tensor)
+
+    def explanation(self, image: Image, logits: Logits) -> Explanation:
+        """Return the explanation of `image` from what `infer` gave for it."""
+        found = None if logits.class_logits is None else scores_of(logits.class_logits[0], self.manifest.task)
+        return Explanation(image, self.labels, found, logits.mask_logits[0], self.compositor)
+
+    def explain(self, image: Image) -> Explanation:
+        """Explain a uint8 [H, W, 3] BGR picture.
+
+        Raises
+        ------
+        UsageError
+            If `image` is anything else.
+        ModelError
+            If the engine cannot infer it.
+        """
+        return self.explanation(image, self.infer(self.preprocess(image)))
+
+    def close(self) -> None:
+        """Give the engine's memory back; the Explainer cannot be used after it."""
+        self.engine.close()
+
+    def __enter__(self) -> Explainer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Which pixels make the classifier say what it says, for one picture.
+
+    Attributes
+    ----------
+    image : uint8 [H, W, 3], BGR, the picture explained
+    labels : names of the C classes
+    scores : float32 [C], probabilities 0 to 1, or None for a model without a classifier
+    mask_logits : float32 [C, h, w], low resolution, before the sigmoid
+    compositor : what `compose` blends with
+    """
+
+    image: Image
+    labels: tuple[str, ...]
+    scores: FloatArray | None
+    mask_logits: FloatArray
+    compositor: Compositor = field(repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        require_image(self.image)
+
+    def top(self, k: int = TOP_K, threshold: float = THRESHOLD) -> list[tuple[str, float]]:
+        """Return at most `k` (label, score) of at least `threshold`, highest first; UsageError without a classifier."""
+        return [(shown.label, shown.score or 0.0) for shown in self.shown(None, k, threshold)]
+
+    def shown(
+        self, labels: Sequence[str] | None = None, k: int = TOP_K, threshold: float = THRESHOLD
+    ) -> tuple[ShownClass, ...]:
+        """Return the classes to show, highest score first: those named, or else the top `k` of at least `threshold`.
+
+        Raises
+        ------
+        UnknownClassError
+            If a name is not a label.
+        UsageError
+            If no class is named and the model has no classifier that could choose.
+        """
+        chosen = resolve(labels, self.labels) if labels is not None else select(self.scores, self.labels, k, threshold)
+        return tuple(ShownClass(i, self.labels[i], self._score(i), class_color(i)) for i in self._ranked(chosen))
+
+    def mask(self, label: str) -> FloatArray:
+        """Return one class's mask at the picture's size, float32 [H, W] in 0 to 1; UnknownClassError if unknown."""
+        from edgex.compositors.opencv import mask
+
+        (index,) = resolve([label], self.labels)
+        return mask(self.mask_logits[index], *self.image.shape[:2])
+
+    def masks(self, labels: Sequence[str]) -> NDArray[np.uint8]:
+        """Return uint8 [K, H, W], round(255 * mask), one mask per label, in their order."""
+        indices = resolve(labels, self.labels)
+        return self.compositor.masks(self.mask_logits, indices, *self.image.shape[:2])
+
+    def compose(self, labels: Sequence[str] | None = None, style: Style = "overlay", opacity: float = OPACITY) -> Image:
+        """Blend masks onto the picture.
+
+        Parameters
+        ----------
+        labels : classes to draw; None draws the top 3 that score at least 0.5
+        style : "overlay", "heat", "cutout" or "outline"
+        opacity : weight of the drawing over the picture, 0 to 1
+
+        Returns
+        -------
+        uint8 [H, W, 3], a new picture; the picture itself where there is no class to draw
+        """
+        shown = self.shown(labels)
+        if not shown:
+            return self.image.copy()
+        return self.compositor.compose(self.image, self.mask_logits, drawing(shown, style, opacity))
+
+    def _score(self, index: int) -> float | None:
+        return None if self.scores is None else float(self.scores[index])
+
+    def _ranked(self, indices: Sequence[int]) -> list[int]:
+        scores = self.scores
+        return list(indices) if scores is None else sorted(indices, key=lambda i: -float(scores[i]))
+
+
+def drawing(shown: Sequence[ShownClass], style: Style = "overlay", opacity: float = OPACITY) -> Drawing:
+    """Return what a compositor needs to draw the classes shown (at least one)."""
+    return Drawing(tuple(s.index for s in shown), tuple(s.color for s in shown), style, opacity)
+
+
+def scores_of(class_logits: FloatArray, task: Task) -> FloatArray:
+    """Return probabilities float32 [C]: the sigmoid (multi-label) or softmax (single-label) of float32 [C] logits.
+
+    A logit that is not finite counts as minus infinity, so its class scores 0.
+    """
+    exact = np.where(np.isfinite(class_logits), class_logits, -np.inf).astype(np.float64)
+    if task == "multi-label":
+        with np.errstate(over="ignore"):
+            return np.asarray(1.0 / (1.0 + np.exp(-exact)), np.float32)
+    if not np.isfinite(exact).any():
+        return np.zeros(exact.shape, np.float32)
+    powers = np.exp(exact - exact.max())
+    return np.asarray(powers / powers.sum(), np.float32)
+
+
+def select(
+    scores: FloatArray | None, labels: Sequence[str], k: int = TOP_K, threshold: float = THRESHOLD
+) -> tuple[int, ...]:
+    """Return the indices of at most `k` classes that score at least `threshold`, highest first, ties by index.
+
+    Raises
+    ------
+    UsageError
+        If `k` is below 1, `threshold` not in 0 to 1, or there are no scores to choose by.
+    """
+    if scores is None:
+        raise UsageError(
+            f"expected class names, because this model has no classifier that could choose; name some of: "
+            f"{', '.join(labels[:10])}"
+        )
+    if k < 1:
+        raise UsageError(f"expected at least 1 class to show, got {k}; ask for 1 or more")
+    if not 0.0 <= threshold <= 1.0:
+        raise UsageError(f"expected a threshold of 0 to 1, got {threshold}; choose one in between")
+    ranked = sorted(range(len(scores)), key=lambda i: (-float(scores[i]), i))
+    return tuple(i for i in ranked[:k] if scores[i] >= threshold)
+
+
+def resolve(names: Sequence[str], labels: Sequence[str]) -> tuple[int, ...]:
+    """Return the index of each name in `labels`, duplicates once, upper and lower case alike where that is unambiguous.
+
+    Raises
+    ------
+    UnknownClassError
+        If a name is not a label; the message holds the nearest labels.
+    UsageError
+        If there is no name.
+    """
+    if isinstance(names, str):
+        names = [names]
+    if not names:
+        raise UsageError(f"expected at least one class name, got none; name some of: {', '.join(labels[:10])}")
+    exact = {label: index for index, label in enumerate(labels)}
+    folded: dict[str, list[int]] = {}
+    for index, label in enumerate(labels):
+        folded.setdefault(label.casefold().strip(), []).append(index)
+    found: dict[int, None] = {}
+    for name in names:
+        alike = folded.get(name.casefold().strip(), [])
+        if name in exact:
+            found[exact[name]] = None
+        elif len(alike) == 1:
+            found[alike[0]] = None
+        else:
+            raise UnknownClassError(_unknown(name, labels, folded))
+    return tuple(found)
+
+
+def _unknown(name: str, labels: Sequence[str], folded: dict[str, list[int]]) -> str:
+    near = difflib.get_close_matches(name.casefold().strip(), list(folded), n=3, cutoff=0.5)
+    nearest = [labels[index] for key in near for index in folded[key]]
+    mend = f"did you mean {' or '.join(nearest)}?" if nearest else f"the model has: {', '.join(labels[:20])}"
+    return f"expected a class of the model, got {name!r}; {mend}"
+
+
+def _shipped(name: str, what: str, mend: str) -> Path:
+    path = MODELS / name
+    if not path.is_file():
+        raise ModelError(f"expected the shipped {what} at {path}, got no file; {mend} or install edgex again")
+    return path

@@ -1,0 +1,56 @@
+"""From a frame to the network's input. Training uses this very function, so that the device sees what training saw."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgex.manifest import InputSpec
+from edgex.types import FloatArray, Image, require_image
+
+
+def resize_area(image: Image, height: int, width: int) -> Image:
+    """Resize by the manifest's rule "area", each axis on its own.
+
+    Where an axis shrinks, a target pixel is the mean of the source interval it covers (no aliasing); where it
+    grows, it is bilinear with half-pixel centres. OpenCV does either, but not both at once, hence two steps.
+
+    Parameters
+    ----------
+    image : uint8 [H, W, 3]
+    height, width : target size in pixels
+
+    Returns
+    -------
+    uint8 [height, width, 3]
+    """
+    import cv2
+
+    rows, columns = image.shape[:2]
+    shrunk = (min(width, columns), min(height, rows))
+    if shrunk != (columns, rows):
+        image = np.asarray(cv2.resize(image, shrunk, interpolation=cv2.INTER_AREA), np.uint8)
+    if shrunk != (width, height):
+        image = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
+    return image
+
+
+def preprocess(image: Image, spec: InputSpec) -> FloatArray:
+    """Turn one picture into the network's input.
+
+    Parameters
+    ----------
+    image : uint8 [H, W, 3], BGR
+    spec : size, colour order, mean and std of the network's input
+
+    Returns
+    -------
+    float32 [1, 3, spec.height, spec.width]
+    """
+    import cv2
+
+    small = resize_area(require_image(image), spec.height, spec.width)
+    if spec.color == "RGB":
+        small = np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2RGB), np.uint8)
+    scale = (1.0 / (255.0 * np.asarray(spec.std))).astype(np.float32)
+    offset = (-np.asarray(spec.mean) / np.asarray(spec.std)).astype(np.float32)
+    return np.ascontiguousarray((small * scale + offset).transpose(2, 0, 1)[None])

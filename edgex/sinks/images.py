@@ -1,0 +1,74 @@
+"""Composed pictures: one file for a source of one picture, or a folder of PNG files named after the frames."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgex.errors import SinkError
+from edgex.sinks.staged import StagedFile, StagedFolder, write_image
+from edgex.types import Shot
+
+
+class PictureSink:
+    """One picture file, PNG, JPEG or WebP by its suffix.
+
+    Parameters
+    ----------
+    path : the file to write
+    """
+
+    wants_masks = False
+
+    def __init__(self, path: Path) -> None:
+        self._file = StagedFile(path)
+        self._written = False
+
+    def write(self, shot: Shot) -> None:
+        """Keep the picture.
+
+        Raises
+        ------
+        SinkError
+            If it cannot be written, or is the second one.
+        """
+        if self._written:
+            raise SinkError(f"expected one picture for {self._file.final}, got more; give a folder or a .mp4")
+        write_image(self._file.path, shot.picture)
+        self._written = True
+
+    def close(self) -> None:
+        """Give the picture its final name."""
+        if self._written:
+            self._file.commit()
+        else:
+            self._file.discard()
+
+    def abort(self) -> None:
+        """Remove the picture."""
+        self._file.discard()
+
+
+class FolderSink:
+    """A folder of PNG pictures, one a frame.
+
+    Parameters
+    ----------
+    path : the folder to write
+    """
+
+    wants_masks = False
+
+    def __init__(self, path: Path) -> None:
+        self._folder = StagedFolder(path)
+
+    def write(self, shot: Shot) -> None:
+        """Write one picture."""
+        write_image(self._folder.file(shot.frame.name, ".png"), shot.picture)
+
+    def close(self) -> None:
+        """Move the pictures to the final folder."""
+        self._folder.commit()
+
+    def abort(self) -> None:
+        """Remove the pictures."""
+        self._folder.discard()

@@ -1,0 +1,157 @@
+"""Products are written under a hidden temporary name beside the final one and renamed when they are whole."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgex.errors import SinkError
+
+if TYPE_CHECKING:
+    import av
+
+_LONGEST_NAME = 200  # bytes; file systems allow 255, and the temporary name and the suffix need some
+
+
+class StagedFile:
+    """A file that appears under its final name only when it is whole.
+
+    Parameters
+    ----------
+    path : the final name; its folder must exist
+
+    Raises
+    ------
+    SinkError
+        If no file can be written there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        _require_folder(path)
+        if path.is_dir():
+            raise SinkError(f"expected the name of a file to write, got the folder {path}; add a file name")
+        self.final = path
+        self.path = path.with_name(f".{path.stem[:60]}.{os.getpid()}.part{path.suffix}")
+        try:
+            self.path.touch()
+        except OSError as error:
+            raise cannot_write(path, error) from error
+
+    def commit(self) -> None:
+        """Give the file its final name."""
+        try:
+            os.replace(self.path, self.final)
+        except OSError as error:
+            self.discard()
+            raise cannot_write(self.final, error) from error
+
+    def discard(self) -> None:
+        """Remove what was written."""
+        self.path.unlink(missing_ok=True)
+
+
+class StagedFolder:
+    """A folder that receives its files only when all of them are whole.
+
+    Parameters
+    ----------
+    path : the final folder; the folder above it must exist. Files of the same name in it are replaced.
+
+    Raises
+    ------
+    SinkError
+        If no folder can be made there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        _require_folder(path)
+        if path.exists() and not path.is_dir():
+            raise SinkError(f"expected the name of a folder to write, got the file {path}; choose another name")
+        self.final = path
+        self.path = path.with_name(f".{path.name[:60]}.{os.getpid()}.part")
+        self._taken: set[str] = set()
+        try:
+            self.path.mkdir(exist_ok=True)
+            if path.is_dir() and not os.access(path, os.W_OK | os.X_OK):
+                self.path.rmdir()
+                raise PermissionError(13, "Permission denied")
+        except OSError as error:
+            raise cannot_write(path, error) from error
+
+    def file(self, name: str, suffix: str) -> Path:
+        """Return where to write a file of this name, made legal and different from all earlier ones."""
+        legal = legal_name(name)
+        unique, count = legal, 1
+        while unique.casefold() in self._taken:
+            count += 1
+            unique = f"{legal}-{count}"
+        self._taken.add(unique.casefold())
+        return self.path / f"{unique}{suffix}"
+
+    def commit(self) -> None:
+        """Move every file to the final folder."""
+        try:
+            self.final.mkdir(exist_ok=True)
+            for file in self.path.iterdir():
+                os.replace(file, self.final / file.name)
+            self.path.rmdir()
+        except OSError as error:
+            self.discard()
+            raise cannot_write(self.final, error) from error
+
+    def discard(self) -> None:
+        """Remove what was written."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def write_image(path: Path, image: object) -> None:
+    """Write a picture, uint8 [H, W, 3] or [H, W], in the format of the suffix.
+
+    Raises
+    ------
+    SinkError
+        If it cannot be encoded or written.
+    """
+    import cv2
+
+    try:
+        whole, encoded = cv2.imencode(path.suffix, image)  # type: ignore[call-overload]
+        if not whole:
+            raise SinkError(f"expected a picture that {path.suffix} can hold, got one that it cannot; use .png")
+        path.write_bytes(encoded.tobytes())  # cv2.imwrite cannot open every Unicode name
+    except cv2.error as error:
+        raise SinkError(f"expected a picture that {path.suffix} can hold, got: {error.err}; use .png") from error
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        raise cannot_write(path, error) from error
+
+
+def legal_name(name: str) -> str:
+    """Return `name` with everything but letters, digits, `.`, `-` and `_` replaced, short enough for a file name."""
+    legal = re.sub(r"[^\w.-]+", "_", name).strip(".") or "_"
+    return legal.encode()[:_LONGEST_NAME].decode(errors="ignore")
+
+
+def cannot_write(path: Path, error: OSError | av.error.FFmpegError) -> SinkError:
+    """Return the error that says that, and why, a file cannot be written."""
+    mend = "free some space" if error.errno == 28 else "choose a place where you may write"
+    return SinkError(f"expected to write {path}, got: {error.strerror or error}; {mend}")
+
+
+def _require_folder(path: Path) -> None:
+    """Raise SinkError unless there is a folder for the file and the file system takes its name."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        raise cannot_write(path, error) from error
+    if not path.parent.is_dir():
+        raise SinkError(
+            f"expected a folder {path.parent} to write {path.name} in, got none; run: mkdir -p {path.parent}"
+        )

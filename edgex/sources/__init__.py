@@ -1,0 +1,117 @@
+"""Sources: where frames come from. `open_source` chooses the kind by the URI."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from edgex.errors import SourceError
+from edgex.types import Frame
+
+PICTURE_SUFFIXES = frozenset(
+    (".bmp", ".jpeg", ".jpg", ".jp2", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
+)
+
+
+class Source(Protocol):
+    """A finite or endless stream of frames.
+
+    Attributes
+    ----------
+    uri : what was opened
+    frame_count : number of frames when the source knows it (skipped ones included), else None
+    fps : frame rate of a video or camera, else None (pictures)
+    skipped : one sentence for each picture that could not be read and was passed over
+    files : the files that are read; none for a camera
+    warnings : one sentence for everything else that the user should know, such as a video that ends early
+    """
+
+    @property
+    def uri(self) -> str: ...
+    @property
+    def frame_count(self) -> int | None: ...
+    @property
+    def fps(self) -> float | None: ...
+    @property
+    def files(self) -> tuple[Path, ...]: ...
+    @property
+    def skipped(self) -> list[str]: ...
+    @property
+    def warnings(self) -> list[str]: ...
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Read frames in order. Raises SourceError when the source breaks."""
+        ...
+
+    def close(self) -> None:
+        """Give the source back."""
+        ...
+
+
+def open_source(uri: str | Path) -> Source:
+    """Open a picture, a folder of pictures, a glob of pictures or a video.
+
+    Parameters
+    ----------
+    uri : a path; a folder is read in natural order ("2.png" before "10.png") and not recursively; a path with
+        `*`, `?` or `[` that does not exist as such is a glob
+
+    Raises
+    ------
+    SourceError
+        If there is nothing to read there.
+    """
+    text = str(uri)
+    path = Path(text)
+    try:
+        if path.is_dir():
+            return _pictures(text, [entry for entry in path.iterdir() if not entry.name.startswith(".")])
+        if path.is_file():
+            return _pictures(text, [path]) if is_picture(path) else _video(path)
+        matches = [Path(match) for match in glob.glob(text, recursive=True)] if glob.has_magic(text) else []
+    except (OSError, ValueError) as error:
+        raise SourceError(
+            f"expected a readable picture, folder or video, got {text!r}: {error}; check the path"
+        ) from error
+    matches = [match for match in matches if match.is_file()]
+    if len(matches) == 1 and not is_picture(matches[0]):
+        return _video(matches[0])
+    if matches:
+        return _pictures(text, matches)
+    if glob.has_magic(text):
+        raise SourceError(f"expected files that match {text!r}, got none; check the pattern and put it in quotes")
+    if "://" in text:
+        raise SourceError(f"expected the path of a picture, folder or video, got the address {text!r}; fetch it first")
+    raise SourceError(f"expected a picture, folder or video at {text!r}, got nothing there; check the path")
+
+
+def open_camera(number: int) -> Source:
+    """Open the camera /dev/video<number>.
+
+    Raises
+    ------
+    SourceError
+        If there is no such camera, or it gives no picture.
+    """
+    from edgex.sources.camera import open_camera
+
+    return open_camera(number)
+
+
+def is_picture(path: Path) -> bool:
+    """Tell by its suffix whether a file is a picture."""
+    return path.suffix.lower() in PICTURE_SUFFIXES
+
+
+def _pictures(uri: str, paths: list[Path]) -> Source:
+    from edgex.sources.images import ImageSource
+
+    return ImageSource(uri, [path for path in paths if is_picture(path)])
+
+
+def _video(path: Path) -> Source:
+    from edgex.sources.video import VideoSource
+
+    return VideoSource(path)

@@ -1,0 +1,183 @@
+"""Checkpoints of training: one file of plain types and tensors, written whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from edgex.errors import EdgexError, ModelError
+from edgex.manifest import InputSpec, Task
+from training.models import build_explainer, build_explanandum
+
+KINDS = ("explanandum", "explainer")
+KEYS = ("kind", "architecture", "labels", "task", "input", "config", "model", "step", "epoch", "best_loss")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedNetwork:
+    """A trained network and what it was trained for.
+
+    Attributes
+    ----------
+    module : in eval mode, no parameter requires a gradient
+    architecture : its name, or the file name of a foreign ONNX
+    labels : names of the C classes
+    task : "multi-label" or "single-label"
+    input : how a picture becomes its input
+    """
+
+    module: nn.Module
+    architecture: str
+    labels: tuple[str, ...]
+    task: Task
+    input: InputSpec
+
+
+def describe(kind: str, architecture: str, labels: tuple[str, ...], task: Task, spec: InputSpec) -> dict[str, Any]:
+    """Return the part of a checkpoint that says what the network is for."""
+    source = {**dataclasses.asdict(spec), "mean": list(spec.mean), "std": list(spec.std)}
+    return {"kind": kind, "architecture": architecture, "labels": list(labels), "task": task, "input": source}
+
+
+def save_checkpoint(path: Path, checkpoint: Mapping[str, Any]) -> None:
+    """Write a checkpoint under a temporary name, then rename it.
+
+    Raises
+    ------
+    EdgexError
+        If it cannot be written (no space, no permission); a checkpoint that was there before is intact.
+    """
+    part = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as file:
+            torch.save(dict(checkpoint), file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except (OSError, RuntimeError) as error:  # torch's writer turns a full disk into a RuntimeError
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        before = "the previous checkpoint is intact" if path.exists() else "nothing was written"
+        reason = str(error).splitlines()[0]
+        raise EdgexError(
+            f"expected room to write {path}, got {reason} ({before}); free space or choose another --out"
+        ) from error
+
+
+def load_checkpoint(path: Path, kind: str | None = None) -> dict[str, Any]:
+    """Read a checkpoint onto the CPU.
+
+    Parameters
+    ----------
+    path : file that `save_checkpoint` wrote
+    kind : "explanandum" or "explainer" when only that kind will do
+
+    Raises
+    ------
+    ModelError
+        If the file is missing, is not a checkpoint of this project, or is of another kind.
+    """
+    if not path.is_file():
+        raise ModelError(f"expected a checkpoint at {path}, got no such file; check the path")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for a damaged file
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ModelError(
+            f"expected a checkpoint at {path}, got an unreadable file ({reason[:120]}); train again"
+        ) from error
+    missing = [key for key in KEYS if key not in checkpoint] if isinstance(checkpoint, dict) else list(KEYS)
+    if missing:
+        raise ModelError(
+            f"expected a checkpoint of this project at {path}, got one without {missing[0]}; check the path"
+        )
+    if kind is not None and checkpoint["kind"] != kind:
+        raise ModelError(f"expected a checkpoint of an {kind} at {path}, got an {checkpoint['kind']}; check the path")
+    return checkpoint
+
+
+def read_input_spec(tree: Mapping[str, Any]) -> InputSpec:
+    """Read the entry `input` of a checkpoint."""
+    return InputSpec(**{**tree, "mean": tuple(tree["mean"]), "std": tuple(tree["std"])})
+
+
+def freeze(module: nn.Module) -> nn.Module:
+    """Put a module in eval mode for good: no dropout, no moving batch-norm statistics, no gradients of parameters."""
+    return module.eval().requires_grad_(False)
+
+
+def load_network(path: Path, kind: str) -> LoadedNetwork:
+    """Rebuild a trained Explanandum or Explainer from its checkpoint, frozen.
+
+    Raises
+    ------
+    ModelError
+        If the file is not such a checkpoint, or its weights do not fit its architecture.
+    """
+    checkpoint = load_checkpoint(path, kind)
+    labels = tuple(checkpoint["labels"])
+    build = build_explanandum if kind == "explanandum" else build_explainer
+    module: nn.Module = build(checkpoint["architecture"], len(labels), pretrained=False)
+    try:
+        module.load_state_dict(checkpoint["model"])
+    except RuntimeError as error:
+        raise ModelError(
+            f"expected weights of {checkpoint['architecture']} in {path}, got others; train again"
+        ) from error
+    spec = read_input_spec(checkpoint["input"])
+    return LoadedNetwork(freeze(module), checkpoint["architecture"], labels, checkpoint["task"], spec)
+
+
+def load_explainer(path: Path) -> LoadedNetwork:
+    """Rebuild a trained Explainer from its checkpoint, frozen."""
+    return load_network(path, "explainer")
+
+
+def load_explanandum(uri: str, foreign: ForeignInput | None = None) -> LoadedNetwork:
+    """Load an Explanandum, frozen.
+
+    Parameters
+    ----------
+    uri : path of a checkpoint, or "onnx:FILE" for any ONNX classifier
+    foreign : labels and normalisation of an ONNX that has no manifest; ignored for a checkpoint
+
+    Raises
+    ------
+    ModelError
+        If the file cannot be loaded as a classifier.
+    UsageError
+        If an ONNX without a manifest comes without labels.
+    """
+    if uri.startswith("onnx:"):
+        from training.models.onnx_explanandum import load_onnx_explanandum
+
+        return load_onnx_explanandum(Path(uri.removeprefix("onnx:")), foreign or ForeignInput())
+    return load_network(Path(uri), "explanandum")
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignInput:
+    """What an ONNX classifier without a manifest does not say of itself.
+
+    Attributes
+    ----------
+    labels : file with one class name a line, in the order of the outputs
+    task : "multi-label" or "single-label"
+    mean, std : normalisation, RGB of 0 to 1
+    size : height and width in pixels, or None for what the ONNX itself says
+    """
+
+    labels: Path | None = None
+    task: Task = "single-label"
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    size: int | None = None

@@ -1,0 +1,72 @@
+"""Rewrites of an exported graph: what is the same is kept once, traces of the exporter go, weights may be halved."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnx_ir
+from onnx import TensorProto, helper, numpy_helper
+from onnx_ir.passes import common
+
+from edgex.errors import ModelError
+
+_SMALLEST_HALVED = 256  # elements; biases and constants stay float32, where rounding costs more than it saves
+_NO_LIMIT = 2**62
+
+
+def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the graph with equal weights stored once, equal computations done once, and no metadata.
+
+    A body that the two networks share, weight for weight, is thereby computed once. The exporter's metadata holds stack
+    traces with the paths of the machine that exported.
+    """
+    graph_model = onnx_ir.from_proto(model)
+    for rewrite in (
+        common.DeduplicateInitializersPass(size_limit=_NO_LIMIT),
+        common.CommonSubexpressionEliminationPass(),
+        common.RemoveUnusedNodesPass(),
+        common.ClearMetadataAndDocStringPass(),
+    ):
+        rewrite(graph_model)
+    graph = graph_model.graph
+    for value in (*graph.inputs, *graph.outputs, *graph.initializers.values()):
+        value.metadata_props.clear()
+    for node in graph:
+        for output in node.outputs:
+            output.metadata_props.clear()
+    return onnx_ir.to_proto(graph_model)
+
+
+def halve_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a model whose large float32 weights are stored in float16 and cast back, so it computes in float32.
+
+    ONNX Runtime folds the casts when it loads the file, so speed and kernels are those of the float32 model.
+
+    Raises
+    ------
+    ModelError
+        If a weight is too large for float16.
+    """
+    halved = onnx.ModelProto()
+    halved.CopyFrom(model)
+    casts = []
+    for tensor in halved.graph.initializer:
+        if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) < _SMALLEST_HALVED:
+            continue
+        weights = numpy_helper.to_array(tensor)
+        largest = float(np.abs(weights).max())
+        if not largest <= np.finfo(np.float16).max:
+            raise ModelError(
+                f"expected weights of at most 65504 for --fp16, got {largest:g} in {tensor.name}; export without"
+            )
+        name = tensor.name
+        tensor.CopyFrom(numpy_helper.from_array(weights.astype(np.float16), f"{name}.half"))
+        casts.append(helper.make_node("Cast", [f"{name}.half"], [name], name=f"{name}.cast", to=TensorProto.FLOAT))
+    nodes = [*casts, *halved.graph.node]
+    del halved.graph.node[:]
+    halved.graph.node.extend(nodes)
+    known = {cast.output[0] for cast in casts}  # their value_info, if any, speaks of the initialisers they were
+    kept = [info for info in halved.graph.value_info if info.name not in known]
+    del halved.graph.value_info[:]
+    halved.graph.value_info.extend(kept)
+    return halved

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import logging
 import os
+import re
 import signal
 import sys
 import traceback
@@ -24,13 +25,19 @@ if TYPE_CHECKING:
     from edgex.sources import Source
     from edgex.types import Shot, Style
 
-_EPILOG_CODES = (
-    "Exit codes: 0 done, 1 could not, 2 wrong usage, 130 interrupted (what was written until then is whole)."
-)
+_CODES = "Exit codes: 0 done, 1 could not, 2 wrong usage, 130 interrupted (what was written until then is whole)."
+_STEERING = re.compile(r"[\0-\x08\x0b-\x1f\x7f-\x9f]")  # would steer a terminal; file names and metadata may hold it
 
 
 class _Group(typer.core.TyperGroup):
     """Says every error in one sentence on the error stream and ends with the right exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            _complain("interrupted")
+            return 128 + signal.SIGINT
 
     def main(self, *args: Any, **options: Any) -> Any:
         arguments = args[0] if args else options.get("args")
@@ -46,7 +53,6 @@ class _Group(typer.core.TyperGroup):
 app = typer.Typer(
     cls=_Group,
     add_completion=False,
-    no_args_is_help=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="See, live and on the device, which pixels make a classifier say what it says.",
@@ -60,6 +66,8 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an e
 
 def main() -> None:
     """Run the command line of this process."""
+    if hasattr(sys.stdout, "reconfigure"):  # a name that the terminal cannot show is no reason to stop
+        sys.stdout.reconfigure(errors="backslashreplace")
     app(prog_name="edgex")
 
 
@@ -78,9 +86,7 @@ def edgex(
         print(context.get_help())
 
 
-@app.command(
-    epilog=f"Example: edgex run --source clip.mp4 --top 2 --output overlay.mp4 --records seen.jsonl. {_EPILOG_CODES}"
-)
+@app.command(epilog=f"Example: edgex run --source clip.mp4 --top 2 --output overlay.mp4 --records seen.jsonl. {_CODES}")
 def run(
     model: Model = None,
     source: Annotated[str | None, typer.Option(help="Picture, folder, quoted glob, or video.", metavar="PATH")] = None,
@@ -119,16 +125,16 @@ def run(
         if names is not None:
             resolve(names, explainer.labels)
         stopped = stack.enter_context(stop_signals())
-        where = (output, save_masks, records, contact_sheet)
+        where, read = (output, save_masks, records, contact_sheet), explainer.engine.path
         with _progress(frames, limit) as observe:
-            sinks = open_sinks(*where, fps=frames.fps, frame_count=frames.frame_count, inputs=frames.files)
+            sinks = open_sinks(*where, fps=frames.fps, frame_count=frames.frame_count, inputs=frames.files, model=read)
             summary = run_pipeline(frames, explainer, sinks, options, stopped=lambda: bool(stopped), observe=observe)
     for warning in summary.warnings:
         _complain(f"warning: {warning}")
     written = {"output": output, "masks": save_masks, "records": records, "contact_sheet": contact_sheet}
     products = {name: str(path) for name, path in written.items() if path is not None and summary.frames}
     if as_json:
-        print(json.dumps({**dataclasses.asdict(summary), "products": products}, ensure_ascii=False))
+        print(json.dumps({**dataclasses.asdict(summary), "products": products}))
     else:
         _print_summary(summary, products)
     return 128 + stopped[0] if stopped else 0
@@ -142,7 +148,7 @@ def inspect(model: Model = None, as_json: Json = False, debug: Debug = False) ->
 
     found = look(shipped_bundle() if model is None else model)
     if as_json:
-        print(json.dumps(found.to_dict(), ensure_ascii=False))
+        print(json.dumps(found.to_dict()))
         return
     rows = [(name.replace("_", " "), _plain(value)) for name, value in found.to_dict().items()]
     _print_table([row for row in rows if row[1]])
@@ -155,7 +161,7 @@ def doctor(as_json: Json = False, debug: Debug = False) -> int:
 
     report = examine()
     if as_json:
-        print(json.dumps({"ready": report.ready, **dataclasses.asdict(report)}, ensure_ascii=False))
+        print(json.dumps({"ready": report.ready, **dataclasses.asdict(report)}))
     else:
         _print_table(report.rows())
     return 0 if report.ready else 1
@@ -171,9 +177,6 @@ def _guarded(command: Callable[[], Any], debug: bool) -> int:
     except BrokenPipeError:  # the reader of our output, such as `head`, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except KeyboardInterrupt:
-        _complain("interrupted")
-        return 128 + signal.SIGINT
     except Exception as error:
         if debug:
             traceback.print_exc()
@@ -181,7 +184,8 @@ def _guarded(command: Callable[[], Any], debug: bool) -> int:
             _complain(str(error))
             return error.exit_code
         if hasattr(error, "format_message"):  # what typer finds wrong with the words of the command
-            _complain(f"{error.format_message()} See: edgex --help")
+            page = " ".join(["edgex", *getattr(getattr(error, "ctx", None), "command_path", "").split()[1:]])
+            _complain(f"{error.format_message().rstrip('.')}; see: {page} --help")
             return 2
         _complain(f"unexpected {type(error).__name__}: {error}; run again with --debug and report it")
         return 1
@@ -214,9 +218,8 @@ def _progress(source: Source, limit: int | None) -> Iterator[Callable[[Shot], ob
 def _print_summary(summary: Summary, products: dict[str, str]) -> None:
     stages = ", ".join(f"{name} {times.p50_ms:.1f}" for name, times in summary.stages.items())
     seen = ", ".join(f"{label} in {count}" for label, count in summary.classes.items()) or "none"
-    skipped = f", {summary.skipped} skipped" if summary.skipped else ""
-    rate = f"{summary.frames_per_second:.1f} frames per second"
-    print(f"{summary.frames} frames in {summary.seconds:.1f} s: {rate}{skipped}")
+    rate = f"{summary.frames_per_second:.1f} frames per second" + f", {summary.skipped} skipped" * (summary.skipped > 0)
+    print(f"{summary.frames} frames in {summary.seconds:.1f} s: {rate}")
     print(f"classes shown: {seen}")
     print(f"ms a frame (median): {stages}")
     for path in products.values():
@@ -239,9 +242,9 @@ def _plain(value: Any) -> str:
         return ", ".join(f"{key or 'onnx'} {_plain(each)}" for key, each in value.items())
     if isinstance(value, (list, tuple)):
         return ", ".join(_plain(each) for each in value)
-    return "" if value is None else str(value)
+    return "" if value is None else _STEERING.sub("?", str(value))
 
 
 def _complain(sentence: str) -> None:
     with contextlib.suppress(OSError):
-        print(f"edgex: {' '.join(sentence.split())}", file=sys.stderr)
+        print(f"edgex: {_STEERING.sub('?', ' '.join(sentence.split()))}", file=sys.stderr)

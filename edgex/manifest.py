@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any, Literal, get_args
+from unicodedata import category
 
 from edgex.errors import ModelError
 
@@ -38,10 +41,10 @@ class InputSpec:
     resize: Resize = "area"
 
     def __post_init__(self) -> None:
-        _check(isinstance(self.height, int) and 1 <= self.height <= 8192, "input.height of 1 to 8192", self.height)
-        _check(isinstance(self.width, int) and 1 <= self.width <= 8192, "input.width of 1 to 8192", self.width)
+        for name, side in (("height", self.height), ("width", self.width)):
+            _check(_is_number(side) and isinstance(side, int) and 1 <= side <= 8192, f"input.{name} of 1 to 8192", side)
         for name, values in (("mean", self.mean), ("std", self.std)):
-            numbers = len(values) == 3 and all(isinstance(v, (int, float)) and v == v and abs(v) < 1e6 for v in values)
+            numbers = len(values) == 3 and all(_is_number(value) and abs(value) < 1e6 for value in values)
             _check(numbers, f"input.{name} of three finite numbers", values)
         _check(min(self.std) > 0, "input.std above 0", self.std)
         _check(self.color in get_args(ColorOrder), "input.color RGB or BGR", self.color)
@@ -61,7 +64,7 @@ class Manifest:
     training_data : name of the data that both were trained on
     evaluation : scores of the paper's protocol on the test split, name to number
     licence : SPDX expression of the weights
-    calibration : path of calibration frames relative to the model file, or None
+    calibration : path of calibration frames relative to the model file, in its folder or below, or None
     schema : version of this layout
     """
 
@@ -77,11 +80,21 @@ class Manifest:
     schema: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
-        _check(self.schema == SCHEMA_VERSION, f"schema {SCHEMA_VERSION}", self.schema)
-        labels_ok = all(isinstance(label, str) and label.strip() for label in self.labels)
-        _check(bool(self.labels) and labels_ok, "labels that are non-empty strings", self.labels)
+        schema_ok = _is_number(self.schema) and self.schema == SCHEMA_VERSION
+        _check(schema_ok, f"schema {SCHEMA_VERSION}", self.schema)
+        labels_ok = isinstance(self.labels, tuple) and all(_is_text(label) and label.strip() for label in self.labels)
+        _check(bool(self.labels) and labels_ok, "a list of labels that are non-empty strings", self.labels)
         _check(len(set(self.labels)) == len(self.labels), "labels that differ from one another", self.labels)
         _check(self.task in get_args(Task), "task multi-label or single-label", self.task)
+        for name in ("explanandum", "explainer", "training_data", "licence", "calibration"):
+            text = getattr(self, name)
+            _check(text is None or _is_text(text), f"{name} a string or null", text)
+        scores_ok = isinstance(self.evaluation, Mapping) and all(
+            _is_text(name) and _is_number(score) for name, score in self.evaluation.items()
+        )
+        _check(scores_ok, "evaluation that gives finite numbers to names", self.evaluation)
+        beside = self.calibration is None or stays_below(self.calibration)
+        _check(beside, "calibration a relative path without ..", self.calibration)
 
     def to_json(self) -> str:
         """Return the manifest as one JSON object, keys in the order of the attributes."""
@@ -98,13 +111,36 @@ class Manifest:
         """
         try:
             tree: Any = json.loads(text)
-            spec = {**tree["input"], "mean": tuple(tree["input"]["mean"]), "std": tuple(tree["input"]["std"])}
-            return cls(**{**tree, "labels": tuple(tree["labels"]), "input": InputSpec(**spec)})
+            spec = {**tree["input"], "mean": _row(tree["input"], "mean"), "std": _row(tree["input"], "std")}
+            return cls(**{**tree, "labels": _row(tree, "labels"), "input": InputSpec(**spec)})
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ModelError(
                 f"expected the JSON of a manifest of schema {SCHEMA_VERSION}, got {type(error).__name__}: {error}; "
                 "export the model again"
             ) from error
+
+
+def stays_below(location: str) -> bool:
+    """Tell whether a path that a model file names is relative and leads nowhere but into the model's own folder."""
+    pure = PurePosixPath(location.replace("\\", "/"))
+    outside = pure.is_absolute() or PureWindowsPath(location).drive or ".." in pure.parts
+    return bool(location) and not outside
+
+
+def _row(tree: Mapping[str, Any], name: str) -> tuple[Any, ...]:
+    """Return a JSON list as a tuple; a string or an object is no list, though Python could walk over it."""
+    _check(isinstance(tree[name], list), f"a list of {name}", tree[name])
+    return tuple(tree[name])
+
+
+def _is_text(value: object) -> bool:
+    """Tell whether it is text that can be shown and stored: no control characters, no half of a surrogate pair."""
+    return isinstance(value, str) and not any(category(letter) in ("Cc", "Cs") for letter in value)
+
+
+def _is_number(value: object) -> bool:
+    """Tell whether it is a number that a float can hold; NaN is not, nor true."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def _check(holds: bool, expected: str, got: object) -> None:

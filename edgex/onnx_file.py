@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 from edgex.errors import ModelError
-from edgex.manifest import METADATA_KEY, Manifest
+from edgex.manifest import METADATA_KEY, Manifest, stays_below
 
 IMAGE, CLASS_LOGITS, MASK_LOGITS = "image", "class_logits", "mask_logits"
 LARGEST_BYTES = 2**31 - 1  # protobuf's own limit; larger models keep their weights in external files
@@ -121,7 +121,7 @@ def read_onnx(path: Path) -> OnnxFile:
             outputs=tuple(_spec(value) for value in graph.output),
             operators=_count((f"{_text(n.domain)}.{_text(n.op_type)}".lstrip("."), 1) for n in graph.node),
             weights=_count((_dtype(t.data_type), _values(t.dims)) for t in graph.initializer),
-            external=_external(path, graph.initializer),
+            external=_external(path, _tensors(model)),
             metadata={_text(entry.key): _text(entry.value) for entry in model.metadata_props},
         )
     except (DecodeError, UnicodeDecodeError) as error:
@@ -149,7 +149,25 @@ def _read_bytes(path: Path) -> bytes:
         raise ModelError(f"expected a readable model file at {path}, got {error}; check path and rights") from error
 
 
-def _external(path: Path, tensors: Any) -> tuple[str, ...]:
+def _tensors(model: Any) -> Iterator[Any]:
+    """Yield every tensor that the file stores: weights and attributes, in branches, loops and functions too."""
+    nodes = [node for function in model.functions for node in function.node]
+    graphs = [model.graph]
+    while graphs or nodes:
+        if graphs:
+            graph = graphs.pop()
+            nodes += graph.node
+            yield from graph.initializer
+            yield from (part for sparse in graph.sparse_initializer for part in (sparse.values, sparse.indices))
+            continue
+        for attribute in nodes.pop().attribute:
+            graphs += [*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])]
+            sparse = [*attribute.sparse_tensors, attribute.sparse_tensor]
+            yield from (attribute.t, *attribute.tensors)
+            yield from (part for each in sparse for part in (each.values, each.indices))
+
+
+def _external(path: Path, tensors: Iterable[Any]) -> tuple[str, ...]:
     """Return the names of external weight files; each must be there, in the model's own folder or below it."""
     from onnx import TensorProto
 
@@ -158,8 +176,7 @@ def _external(path: Path, tensors: Any) -> tuple[str, ...]:
         if tensor.data_location != TensorProto.EXTERNAL:
             continue
         location = next((_text(entry.value) for entry in tensor.external_data if entry.key == "location"), "")
-        pure = PurePosixPath(location.replace("\\", "/"))
-        if not location or pure.is_absolute() or PureWindowsPath(location).drive or ".." in pure.parts:
+        if not stays_below(location):
             raise ModelError(
                 f"expected weights beside {path}, got the path {location[:200]!r}; do not trust this file, "
                 "or export it again with its weights beside it"

@@ -1,6 +1,7 @@
 """Compositor on OpenCV in float32: the arithmetic of `reference.py`, within one level of 255.
 
 One class at a time is brought to full resolution, so memory grows with the picture, not with the number of classes.
+What comes after that is done in strips of rows, which stay in the processor's cache and need no large temporaries.
 Where two classes, or a logit and 0, lie closer than float32 can tell, winner or line may differ from the oracle.
 Numbers are combined with arrays by NumPy, in place: OpenCV takes an array of 1 x 1 or 4 x 1 for a scalar of its own.
 """
@@ -18,6 +19,7 @@ from edgex.compositors import require_mask_logits
 from edgex.compositors.heatmap import heat_table
 from edgex.types import Color, Drawing, FloatArray, Image, require_image
 
+STRIP_PX = 1 << 17  # pixels of a strip: 512 KB for each float32 plane
 HEAT_STEPS = 65536  # entries of the widened heat table: its steps stay below a tenth of a level
 DEEPEST = -80.0  # exp(80) still fits float32; the sigmoid is 0 to 34 digits there
 STEEPEST = 1e30  # OpenCV subtracts neighbours, which must not overflow
@@ -37,19 +39,27 @@ class OpenCVCompositor:
         """Return a new uint8 [H, W, 3] picture; `mask_logits` is float32 [C, h, w]."""
         image = np.ascontiguousarray(require_image(image))
         require_mask_logits(mask_logits, drawing.classes)
-        if drawing.style == "heat":
-            return heat(image, largest(mask_logits, drawing.classes, image)[0], drawing.opacity)
-        if drawing.style == "cutout":
-            best, _ = largest(mask_logits, drawing.classes, image)
-            hidden = sigmoid(np.negative(best, out=best))  # 1 - mask
-            return blend(image, np.full_like(image, drawing.fill), hidden, drawing.opacity)
-        best, winner = largest(mask_logits, drawing.classes, image, with_winner=True)
-        colors = paint(winner, drawing.colors)
-        if drawing.style == "overlay":
-            return blend(image, colors, sigmoid(best), drawing.opacity)
-        line = outline(best)
-        drawn = cv2.addWeighted(image, 1.0 - drawing.opacity, colors, drawing.opacity, 0.0)
-        return np.asarray(cv2.copyTo(drawn, line, image.copy()), np.uint8)
+        with_winner = drawing.style in ("overlay", "outline")
+        best, winner = largest(mask_logits, drawing.classes, image, with_winner)
+        line = outline(best) if drawing.style == "outline" else None  # a pixel on it looks at other rows
+        picture = np.empty_like(image)
+        rows = max(1, STRIP_PX // image.shape[1])
+        for top in range(0, len(image), rows):
+            strip = slice(top, top + rows)
+            part, logits, out = image[strip], best[strip], picture[strip]
+            if drawing.style == "heat":
+                heat(part, logits, drawing.opacity, out)
+            elif drawing.style == "cutout":
+                hidden = sigmoid(np.negative(logits, out=logits))  # 1 - mask
+                blend(part, paint(winner[strip], [drawing.fill]), hidden, drawing.opacity, out)
+            elif line is None:
+                blend(part, paint(winner[strip], drawing.colors), sigmoid(logits), drawing.opacity, out)
+            else:
+                colors = paint(winner[strip], drawing.colors)
+                drawn = cv2.addWeighted(part, 1.0 - drawing.opacity, colors, drawing.opacity, 0.0)
+                out[:] = part
+                cv2.copyTo(drawn, line[strip], out)
+        return picture
 
     def masks(self, mask_logits: FloatArray, classes: Sequence[int], height: int, width: int) -> NDArray[np.uint8]:
         """Return uint8 [K, height, width], round(255 * mask), one mask per class (no maximum between them)."""
@@ -119,8 +129,6 @@ def sigmoid(logits: FloatArray) -> FloatArray:
 
 def paint(winner: NDArray[np.unsignedinteger], colors: Sequence[Color]) -> Image:
     """Return uint8 [H, W, 3]: each pixel in its winner's color."""
-    if len(colors) == 1:
-        return np.full((*winner.shape, 3), colors[0], np.uint8)
     if winner.dtype != np.uint8:
         return np.asarray(np.array(colors, np.uint8)[winner], np.uint8)
     table = np.zeros((256, 1, 3), np.uint8)
@@ -128,35 +136,38 @@ def paint(winner: NDArray[np.unsignedinteger], colors: Sequence[Color]) -> Image
     return np.asarray(cv2.applyColorMap(winner, table), np.uint8)
 
 
-def blend(image: Image, target: Image, mask: FloatArray, opacity: float) -> Image:
-    """Return image + opacity mask (target - image)."""
+def blend(image: Image, target: Image, mask: FloatArray, opacity: float, out: Image) -> None:
+    """Write image + opacity mask (target - image) into `out`; the mask is changed."""
     mask *= opacity
-    return np.asarray(cv2.blendLinear(image, target, 1.0 - mask, mask), np.uint8)
+    cv2.blendLinear(image, target, 1.0 - mask, mask, dst=out)
 
 
-def heat(image: Image, logits: FloatArray, opacity: float) -> Image:
-    """Return the picture under the heat map of its float32 [H, W] logits."""
+def heat(image: Image, logits: FloatArray, opacity: float, out: Image) -> None:
+    """Write the picture under the heat map of its float32 [H, W] logits into `out`; the logits are changed."""
     place = sigmoid(logits)
     place *= HEAT_STEPS - 1
-    hot = _wide_heat_table()[place.astype(np.uint16)]
-    return np.asarray(cv2.addWeighted(image, 1.0 - opacity, hot, opacity, 0.0), np.uint8)
+    quads = _wide_heat_table().take(place.astype(np.uint16))  # four bytes at once: ten times as fast as three
+    hot = cv2.cvtColor(quads.view(np.uint8).reshape(*image.shape[:2], 4), cv2.COLOR_BGRA2BGR)
+    cv2.addWeighted(image, 1.0 - opacity, hot, opacity, 0.0, dst=out)
 
 
 def outline(logits: FloatArray) -> NDArray[np.uint8]:
-    """Return 255 where the line runs, uint8 [H, W]: inside, and a pixel t away in x or y is not."""
+    """Return 1 where the line runs, uint8 [H, W]: inside, and a pixel t away in x or y is not."""
     height, width = logits.shape
     step = max(1, (min(height, width) + 180) // 360)
-    inside = np.where(logits >= 0.0, np.uint8(255), np.uint8(0))
+    inside = (logits >= 0.0).view(np.uint8)
     around = cv2.copyMakeBorder(inside, step, step, step, step, cv2.BORDER_REPLICATE)  # a partner outside is clamped
-    line = np.zeros_like(inside)
+    line = np.zeros(inside.shape, np.bool_)
     for y, x in ((step, 0), (step, 2 * step), (0, step), (2 * step, step)):
-        np.maximum(line, inside - np.minimum(inside, around[y : y + height, x : x + width]), out=line)
-    return line
+        line |= inside > around[y : y + height, x : x + width]
+    return line.view(np.uint8)
 
 
 @cache
-def _wide_heat_table() -> Image:
-    """Return uint8 [HEAT_STEPS, 3]: the heat table, linear in between."""
+def _wide_heat_table() -> NDArray[np.uint32]:
+    """Return uint32 [HEAT_STEPS], in memory the bytes blue, green, red, 0: the heat table, linear in between."""
     place = np.linspace(0.0, 255.0, HEAT_STEPS)
-    columns = [np.interp(place, np.arange(256), column) for column in heat_table().T.astype(np.float64)]
-    return np.ascontiguousarray(np.floor(np.stack(columns, axis=1) + 0.5).astype(np.uint8))
+    quads = np.zeros((HEAT_STEPS, 4), np.uint8)
+    for channel, column in enumerate(heat_table().T.astype(np.float64)):
+        quads[:, channel] = np.floor(np.interp(place, np.arange(256), column) + 0.5)
+    return quads.view(np.uint32)[:, 0]

@@ -13,6 +13,7 @@ from edgex.manifest import Manifest
 from edgex.onnx_file import CLASS_LOGITS, IMAGE, MASK_LOGITS, OnnxFile, read_onnx
 from edgex.types import FloatArray, Logits
 
+MOST_THREADS = 256
 SILENT = 4  # ONNX Runtime's "fatal": what goes wrong comes back as an exception, not as lines on stderr
 
 
@@ -27,12 +28,12 @@ def open(path: Path, threads: int | None = None) -> OnnxRuntimeEngine:
     Raises
     ------
     UsageError
-        If `threads` is below 1.
+        If `threads` is not 1 to 256.
     ModelError
         If the file cannot be loaded, has no mask logits, or its manifest contradicts its graph.
     """
-    if threads is not None and threads < 1:
-        raise UsageError(f"expected at least 1 thread, got {threads}; give 1 or more, or leave it out")
+    if threads is not None and not 1 <= threads <= MOST_THREADS:
+        raise UsageError(f"expected 1 to {MOST_THREADS} threads, got {threads}; give one a core, or leave it out")
     file = read_onnx(path)
     check_masks(file)
     shape = input_shape(file)

@@ -48,6 +48,7 @@ def open_sinks(
     fps: float | None = None,
     frame_count: int | None = None,
     inputs: Iterable[Path] = (),
+    model: Path | None = None,
 ) -> list[Sink]:
     """Open the sinks that are asked for, all of them or none.
 
@@ -58,7 +59,7 @@ def open_sinks(
     records : JSON Lines file
     contact_sheet : picture with a grid of frames
     fps, frame_count : of the source
-    inputs : the files that are read, which no sink may overwrite
+    inputs, model : the files that are read, which no sink may overwrite
 
     Raises
     ------
@@ -73,7 +74,7 @@ def open_sinks(
 
     asked = {"--output": output, "--save-masks": masks, "--records": records, "--contact-sheet": contact_sheet}
     paths = {option: Path(path).absolute() for option, path in asked.items() if path is not None}
-    _require_different(paths, [Path(path).resolve() for path in inputs])
+    _require_different(paths, {_real(path) for path in inputs}, None if model is None else _real(model))
     sinks: list[Sink] = []
     with ExitStack() as undo:
         for option, path in paths.items():
@@ -116,10 +117,16 @@ def _require_suffix(path: Path, suffixes: frozenset[str], what: str) -> None:
         raise SinkError(f"expected a {what} ending in {', '.join(sorted(suffixes))}, got {path}; rename it")
 
 
-def _require_different(paths: dict[str, Path], inputs: list[Path]) -> None:
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))  # Path.resolve raises where links go round in a circle
+
+
+def _require_different(paths: dict[str, Path], inputs: set[Path], model: Path | None) -> None:
     folders = {path.parent for path in inputs}
-    resolved = {option: path.resolve() for option, path in paths.items()}
+    resolved = {option: _real(path) for option, path in paths.items()}
     for option, path in resolved.items():
+        if path == model:
+            raise UsageError(f"expected {option} to differ from the model, got {path} for both; choose another name")
         if path in inputs or (path in folders and os.path.isdir(path)):
             raise UsageError(f"expected {option} to differ from the source, got {path} for both; choose another name")
     if len(set(resolved.values())) != len(resolved):

@@ -61,7 +61,8 @@ class ContactSheetSink:
         places = min(self._places, len(self._thumbnails))
         positions = np.linspace(0, len(self._thumbnails) - 1, places).round().astype(int)
         try:
-            write_image(self._file.path, _sheet([self._thumbnails[i] for i in positions], self._columns))
+            sheet = _sheet([self._thumbnails[i] for i in positions], self._columns)
+            write_image(self._file.path, sheet, self._file.final)
         except BaseException:
             self._file.discard()
             raise

@@ -33,7 +33,7 @@ class PictureSink:
         """
         if self._written:
             raise SinkError(f"expected one picture for {self._file.final}, got more; give a folder or a .mp4")
-        write_image(self._file.path, shot.picture)
+        write_image(self._file.path, shot.picture, self._file.final)
         self._written = True
 
     def close(self) -> None:
@@ -63,7 +63,7 @@ class FolderSink:
 
     def write(self, shot: Shot) -> None:
         """Write one picture."""
-        write_image(self._folder.file(shot.frame.name, ".png"), shot.picture)
+        write_image(self._folder.file(shot.frame.name, ".png"), shot.picture, self._folder.final)
 
     def close(self) -> None:
         """Move the pictures to the final folder."""

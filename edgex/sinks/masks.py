@@ -35,7 +35,8 @@ class MaskSink:
         if shot.masks is None or len(shot.masks) != len(shot.shown):
             raise SinkError(f"expected {len(shot.shown)} masks, one a shown class, got none; ask for wants_masks")
         for shown, mask in zip(shot.shown, shot.masks, strict=True):
-            write_image(self._folder.file(f"{shot.frame.name}_{shown.label}", ".png"), mask)
+            path = self._folder.file(f"{shot.frame.name}_{shown.label}", ".png")
+            write_image(path, mask, self._folder.final)
 
     def close(self) -> None:
         """Move the masks to the final folder."""

@@ -21,7 +21,8 @@ class RecordSink:
 
     def __init__(self, path: Path) -> None:
         self._file = StagedFile(path)
-        self._text = self._file.path.open("w", encoding="utf-8", newline="\n")
+        # A file name that is not UTF-8 comes as half surrogate pairs: "\\udcff" is how JSON itself writes one.
+        self._text = self._file.path.open("w", 1, "utf-8", errors="backslashreplace", newline="\n")
 
     def write(self, shot: Shot) -> None:
         """Write one line.

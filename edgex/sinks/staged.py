@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import shutil
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ class StagedFile:
 
     Parameters
     ----------
-    path : the final name; its folder must exist
+    path : the final name; its folder must exist. Where it is a link, the file that it points to is replaced.
 
     Raises
     ------
@@ -34,8 +35,11 @@ class StagedFile:
         _require_folder(path)
         if path.is_dir():
             raise SinkError(f"expected the name of a file to write, got the folder {path}; add a file name")
+        path = Path(os.path.realpath(path))
+        if path.exists() and not path.is_file():  # renaming a file onto /dev/null would take it from the whole system
+            raise SinkError(f"expected the name of a file to write, got the device {path}; name a regular file")
         self.final = path
-        self.path = path.with_name(f".{path.stem[:60]}.{os.getpid()}.part{path.suffix}")
+        self.path = path.with_name(_temporary(path) + path.suffix)
         try:
             self.path.touch()
         except OSError as error:
@@ -51,7 +55,8 @@ class StagedFile:
 
     def discard(self) -> None:
         """Remove what was written."""
-        self.path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # another error is on its way, and the other sinks have to be told of it
+            self.path.unlink()
 
 
 class StagedFolder:
@@ -72,13 +77,12 @@ class StagedFolder:
         if path.exists() and not path.is_dir():
             raise SinkError(f"expected the name of a folder to write, got the file {path}; choose another name")
         self.final = path
-        self.path = path.with_name(f".{path.name[:60]}.{os.getpid()}.part")
+        # Inside a folder that is there, because the folder above it may lie on another disk, where no file can be
+        # renamed from, or may not be written.
+        self.path = path / _temporary(path) if path.is_dir() else path.with_name(_temporary(path))
         self._taken: set[str] = set()
         try:
             self.path.mkdir(exist_ok=True)
-            if path.is_dir() and not os.access(path, os.W_OK | os.X_OK):
-                self.path.rmdir()
-                raise PermissionError(13, "Permission denied")
         except OSError as error:
             raise cannot_write(path, error) from error
 
@@ -108,8 +112,8 @@ class StagedFolder:
         shutil.rmtree(self.path, ignore_errors=True)
 
 
-def write_image(path: Path, image: object) -> None:
-    """Write a picture, uint8 [H, W, 3] or [H, W], in the format of the suffix.
+def write_image(path: Path, image: object, final: Path) -> None:
+    """Write a picture, uint8 [H, W, 3] or [H, W], in the format of the suffix; an error names it `final`.
 
     Raises
     ------
@@ -122,13 +126,13 @@ def write_image(path: Path, image: object) -> None:
         whole, encoded = cv2.imencode(path.suffix, image)  # type: ignore[call-overload]
         if not whole:
             raise SinkError(f"expected a picture that {path.suffix} can hold, got one that it cannot; use .png")
-        path.write_bytes(encoded.tobytes())  # cv2.imwrite cannot open every Unicode name
+        path.write_bytes(encoded.data)  # cv2.imwrite cannot open every Unicode name
     except cv2.error as error:
         raise SinkError(f"expected a picture that {path.suffix} can hold, got: {error.err}; use .png") from error
     except OSError as error:
         with contextlib.suppress(OSError):
             path.unlink()
-        raise cannot_write(path, error) from error
+        raise cannot_write(final, error) from error
 
 
 def legal_name(name: str) -> str:
@@ -141,6 +145,11 @@ def cannot_write(path: Path, error: OSError | av.error.FFmpegError) -> SinkError
     """Return the error that says that, and why, a file cannot be written."""
     mend = "free some space" if error.errno == 28 else "choose a place where you may write"
     return SinkError(f"expected to write {path}, got: {error.strerror or error}; {mend}")
+
+
+def _temporary(path: Path) -> str:
+    """Return a hidden name that no other product of this run has, however long and alike their names are."""
+    return f".{path.stem[:20]}.{zlib.crc32(os.fsencode(path)):08x}.{os.getpid()}.part"
 
 
 def _require_folder(path: Path) -> None:

@@ -110,7 +110,7 @@ class VideoSink:
             _log.warning("%s is made smaller, to %d px: browsers play no larger video", self._file.final, _LARGEST_PX)
         self._size = (_even(columns * scale), _even(rows * scale))
         self._start_ns = shot.frame.time_ns
-        rate = Fraction(self._fps or PICTURES_PER_S).limit_denominator(1001)
+        rate = Fraction(self._fps or PICTURES_PER_S).limit_denominator(1001) or Fraction(1, 1001)
         self._stream = self._container.add_stream(_encoder(), rate=rate)
         self._stream.width, self._stream.height = self._size
         self._stream.pix_fmt = "yuv420p"

@@ -38,6 +38,8 @@ def read_image(path: Path) -> Image:
     import cv2
 
     try:
+        if path.exists() and not path.is_file():  # a named pipe would be waited for
+            raise SourceError(f"expected a picture, got {path}, which is no regular file; name a picture")
         encoded = np.fromfile(path, dtype=np.uint8)  # cv2.imread cannot open every Unicode name
     except OSError as error:
         raise SourceError(f"expected a readable picture, got {error.strerror or error} for {path}; check it") from error
@@ -77,7 +79,7 @@ class ImageSource:
 
     def __init__(self, uri: str, paths: list[Path]) -> None:
         if not paths:
-            raise SourceError(f"expected pictures in {uri!r}, got none; put .jpg or .png files there")
+            raise SourceError(f"expected pictures in {uri!r}, got none; put .jpg or .png files there, or name a video")
         self.uri = uri
         self.files = tuple(sorted(paths, key=_natural))
         self.frame_count = len(paths)

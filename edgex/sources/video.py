@@ -39,7 +39,7 @@ class VideoSource:
         try:
             if path.stat().st_size == 0:
                 raise SourceError(f"expected a picture or a video, got the empty file {path}; copy it again")
-            self._container = av.open(str(path))
+            self._container = av.open(str(path.absolute()))  # FFmpeg takes the 12 of "12:30.mp4" for a protocol
         except (av.error.FFmpegError, OSError) as error:
             raise SourceError(
                 f"expected a picture or a video, got {path}, which FFmpeg cannot open ({error.strerror}): "

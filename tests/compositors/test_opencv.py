@@ -1,0 +1,116 @@
+"""The OpenCV compositor against the oracle, over shapes, strides, classes, styles and broken logits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgex.compositors import opencv, reference
+from edgex.compositors.palette import class_color
+from edgex.types import STYLES, Drawing, FloatArray, Style
+from tests.compositors.parity import assert_parity
+
+NUMBERS = st.one_of(
+    st.floats(-50, 50, width=32),
+    st.sampled_from([0.0, -0.0, 1.0, -1.0, 4.0, -1000.0, 1000.0]),  # ties and saturation
+)
+BROKEN = st.sampled_from([np.nan, np.inf, -np.inf])
+
+
+@st.composite
+def scenes(draw: st.DrawFn, numbers: st.SearchStrategy[float] = NUMBERS) -> tuple[Any, FloatArray, Drawing]:
+    """Draw a picture of any strides, mask logits of any strides, and what to draw."""
+    height, width = draw(st.integers(1, 40)), draw(st.integers(1, 40))
+    classes, rows, columns = draw(st.integers(1, 6)), draw(st.integers(1, 9)), draw(st.integers(1, 9))
+    size = classes * rows * columns
+    values = draw(st.lists(numbers, min_size=size, max_size=size))
+    logits = np.array(values, np.float32).reshape(classes, rows, columns)
+    image = np.random.default_rng(draw(st.integers(0, 99))).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    view = draw(st.sampled_from(["plain", "strided", "mirrored", "turned"]))
+    if view == "strided":
+        image, logits = np.repeat(image, 2, axis=1)[:, ::2], np.repeat(logits, 2, axis=2)[:, :, ::2]
+    elif view == "mirrored":
+        image, logits = image[::-1, ::-1], logits[:, ::-1, ::-1]
+    elif view == "turned":
+        image, logits = image.transpose(1, 0, 2), logits.transpose(0, 2, 1)
+    shown = draw(st.permutations(range(classes)))[: draw(st.integers(1, classes))]
+    opacity = draw(st.sampled_from([0.0, 1.0, 0.6, 0.123]))
+    style = draw(st.sampled_from(STYLES))
+    return image, logits, Drawing(tuple(shown), tuple(class_color(i) for i in shown), style, opacity)
+
+
+@settings(max_examples=300, deadline=None)
+@given(scenes())
+def test_parity_on_finite_logits(scene: tuple[Any, FloatArray, Drawing]) -> None:
+    image, logits, drawing = scene
+    assert_parity(opencv.open().compose(image, logits, drawing), image, logits, drawing)
+
+
+@settings(max_examples=200, deadline=None)
+@given(scenes(st.one_of(NUMBERS, NUMBERS, BROKEN)))
+def test_parity_on_logits_that_are_not_finite(scene: tuple[Any, FloatArray, Drawing]) -> None:
+    image, logits, drawing = scene
+    assert_parity(opencv.open().compose(image, logits, drawing), image, logits, drawing)
+
+
+@settings(max_examples=100, deadline=None)
+@given(scenes(st.one_of(NUMBERS, BROKEN)))
+def test_masks_agree(scene: tuple[Any, FloatArray, Drawing]) -> None:
+    image, logits, drawing = scene
+    ours = opencv.open().masks(logits, drawing.classes, *image.shape[:2])
+    exact = reference.open().masks(logits, drawing.classes, *image.shape[:2])
+    assert ours.dtype == np.uint8
+    assert np.abs(ours.astype(int) - exact.astype(int)).max() <= 1
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("shape", [(721, 1279), (541, 5), (1, 1)])
+def test_parity_at_sizes_of_video(shape: tuple[int, int], style: Style) -> None:
+    random = np.random.default_rng(3)
+    image = random.integers(0, 256, (*shape, 3), dtype=np.uint8)
+    logits = random.normal(0, 4, (5, 28, 28)).astype(np.float32)
+    drawing = Drawing((4, 0, 2), tuple(class_color(i) for i in (4, 0, 2)), style)
+    assert_parity(opencv.open().compose(image, logits, drawing), image, logits, drawing)
+
+
+@pytest.mark.parametrize("count", [256, 257, 300])
+def test_more_classes_than_a_byte_counts(count: int) -> None:
+    random = np.random.default_rng(4)
+    image = random.integers(0, 256, (17, 23, 3), dtype=np.uint8)
+    logits = random.normal(0, 4, (count, 6, 7)).astype(np.float32)
+    drawing = Drawing(tuple(range(count)), tuple(class_color(i) for i in range(count)), "overlay", 1.0)
+    assert_parity(opencv.open().compose(image, logits, drawing), image, logits, drawing)
+
+
+def test_parity_fails_a_wrong_picture() -> None:
+    image = np.zeros((4, 4, 3), np.uint8)
+    logits = np.full((1, 2, 2), 3.0, np.float32)
+    for style in STYLES:
+        drawing = Drawing((0,), ((255, 255, 255),), style)
+        wrong = reference.open().compose(image, logits, drawing) + np.uint8(2)
+        with pytest.raises(AssertionError):
+            assert_parity(wrong, image, logits, drawing)
+
+
+def test_inputs_are_left_as_they_are() -> None:
+    random = np.random.default_rng(5)
+    image = random.integers(0, 256, (6, 6, 3), dtype=np.uint8)
+    logits = random.normal(0, 4, (2, 6, 6)).astype(np.float32)  # of the picture's own size: nothing needs a resize
+    before = image.copy(), logits.copy()
+    for style in STYLES:
+        opencv.open().compose(image, logits, Drawing((0, 1), (class_color(0), class_color(1)), style))
+    opencv.open().masks(logits, [0, 1], 6, 6)
+    np.testing.assert_array_equal(image, before[0])
+    np.testing.assert_array_equal(logits, before[1])
+
+
+def test_extreme_logits_stay_masks() -> None:
+    logits = np.array([[3.4e38, -3.4e38], [1e30, -1e30]], np.float32)
+    mask = opencv.mask(logits, 9, 9)
+    assert mask.dtype == np.float32
+    assert np.isfinite(mask).all()
+    assert (mask.min(), mask.max()) == (pytest.approx(0.0, abs=1e-30), 1.0)

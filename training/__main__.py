@@ -1,233 +1,201 @@
-"""Command line of training: each subcommand parses, calls one function with an options dataclass, prints the outcome."""
+"""Command line of training: a subcommand parses, calls one function with an options dataclass, prints the outcome."""
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import Annotated
 
 import typer
+from rich.console import Console
 from typer import Option
 
-from edgex.errors import EdgexError
+from edgex.errors import EdgexError, UsageError
+from training import train_commands
 
-if TYPE_CHECKING:
-    from training.loop import LoopOptions
-    from training.objective import Outcome
-    from training.transforms import Augmentation
-
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
-
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 Data = Annotated[
     str, Option(help="voc:DIR, coco:DIR, folder:DIR or csv:FILE; a bare path is recognised by its layout.")
 ]
-Out = Annotated[Path, Option(help="Folder of last.pt, best.pt and the TensorBoard log.")]
-Epochs = Annotated[int, Option(help="Epochs in all, resumed ones included.")]
-Batch = Annotated[int, Option(help="Images a step, over all processes.")]
-Rate = Annotated[float, Option(help="Learning rate of what is new.")]
-BodyRate = Annotated[Optional[float], Option(help="Learning rate of the pre-trained body [default: that of --lr].")]
-Decay = Annotated[float, Option(help="Weight decay; above 0 trains with AdamW.")]
-Schedule = Annotated[str, Option(help="constant, or cosine down to 1 % of the rate.")]
-Warmup = Annotated[int, Option(help="Steps of linear rise of the rate.")]
-Patience = Annotated[int, Option(help="Stop after so many epochs without a lower validation loss; 0 never.")]
-MinDelta = Annotated[float, Option(help="What counts as lower.")]
-Clip = Annotated[float, Option(help="Largest norm of the gradient; 0 leaves it.")]
-Seed = Annotated[int, Option(help="Of everything random.")]
-StepsPerEpoch = Annotated[Optional[int], Option(help="Cut each epoch short.")]
-Limit = Annotated[Optional[int], Option(help="Use only the first images of each split.")]
-MaxMinutes = Annotated[Optional[float], Option(help="Validate, save and stop after so many minutes.")]
-Resume = Annotated[bool, Option("--resume", help="Go on from last.pt in --out.")]
-Workers = Annotated[Optional[int], Option(help="Processes that read images [default: one a core, four at most].")]
-Device = Annotated[str, Option(help="auto, cpu, cuda or mps.")]
-Precision = Annotated[str, Option(help="32-true, bf16-mixed or 16-mixed.")]
-Pretrained = Annotated[bool, Option(help="Start the body from ImageNet weights.")]
-FreezeNorm = Annotated[bool, Option("--freeze-norm", help="Keep the body's batch-norm statistics.")]
-Augment = Annotated[bool, Option("--augment", help="Vary training pictures, moderately; the options below override.")]
-Flip = Annotated[Optional[float], Option(help="Probability of a left-right flip.")]
-Crop = Annotated[Optional[float], Option(help="Largest share of the area that a random crop cuts away.")]
-Jitter = Annotated[Optional[float], Option(help="Strength of brightness, contrast and saturation.")]
-Hue = Annotated[Optional[float], Option(help="Largest turn of the hue, as a share of the circle.")]
-Grey = Annotated[Optional[float], Option(help="Probability of a picture without colour.")]
-Erase = Annotated[Optional[float], Option(help="Probability that a box is filled with the mean colour.")]
-Size = Annotated[Optional[int], Option(help="Height and width of the input in pixels.")]
-Weight = Annotated[Optional[float], Option(help="Overrides the preset.")]
+Explainer = Annotated[Path, Option(help="Checkpoint of the Explainer.")]
+Explanandum = Annotated[
+    str | None, Option(help="Checkpoint or onnx:FILE [default: the one that the Explainer was trained against].")
+]
+Split = Annotated[str, Option(help="train, val or test.")]
+Labels = train_commands.Labels
+Task = train_commands.Task
+Mean = train_commands.Mean
+IMAGENET_MEAN = train_commands.IMAGENET_MEAN
+IMAGENET_STD = train_commands.IMAGENET_STD
+
+
+@app.callback()
+def training() -> None:
+    """Train classifiers and Explainers, evaluate them, export bundles."""
 
 
 @app.command()
-def explanandum(
-    data: Data,
-    out: Out,
-    architecture: Annotated[
-        str, Option(help="efficientnet_lite0, vgg16, resnet50 or mobilenet_v2.")
-    ] = "efficientnet_lite0",
-    size: Size = 224,
-    pretrained: Pretrained = True,
-    init_from: Annotated[Optional[Path], Option(help="Start from this Explanandum's checkpoint.")] = None,
-    freeze_body: Annotated[bool, Option("--freeze-body", help="Train the head only.")] = False,
-    freeze_norm: FreezeNorm = False,
-    epochs: Epochs = 20,
-    batch: Batch = 16,
-    lr: Rate = 1e-3,
-    body_lr: BodyRate = None,
-    weight_decay: Decay = 0.0,
-    schedule: Schedule = "constant",
-    warmup_steps: Warmup = 0,
-    patience: Patience = 5,
-    min_delta: MinDelta = 1e-3,
-    clip: Clip = 0.0,
-    augment: Augment = False,
-    flip: Flip = None,
-    crop: Crop = None,
-    jitter: Jitter = None,
-    hue: Hue = None,
-    grey: Grey = None,
-    erase: Erase = None,
-    seed: Seed = 42,
-    steps_per_epoch: StepsPerEpoch = None,
-    limit: Limit = None,
-    max_minutes: MaxMinutes = None,
-    resume: Resume = False,
-    workers: Workers = None,
-    device: Device = "auto",
-    precision: Precision = "32-true",
+def compose(
+    cutouts: Annotated[Path, Option(help="Folder of RGBA cut-outs, one folder a class.")],
+    backgrounds: Annotated[Path, Option(help="Folder of photographs.")],
+    out: Annotated[Path, Option(help="Folder to write, in VOC layout; must not exist yet.")],
+    scenes: Annotated[tuple[int, int, int, int], Option(help="Scenes of train, val, test and seen.")] = (
+        4000,
+        500,
+        500,
+        500,
+    ),
+    size: Annotated[int, Option(help="Square root of a scene's area in pixels.")] = 320,
+    aspect: Annotated[tuple[float, float], Option(help="Range of width / height.")] = (1.0, 1.78),
+    objects: Annotated[str, Option(help="Shares of scenes of 1, 2, ... objects.")] = "0.4,0.35,0.17,0.08",
+    empty_share: Annotated[float, Option(help="Share of scenes without any object.")] = 0.0,
+    scale: Annotated[tuple[float, float], Option(help="Range of an object's longest side over --size.")] = (0.45, 0.9),
+    rotation: Annotated[float, Option(help="Largest rotation either way in degrees.")] = 25.0,
+    lighting: Annotated[float, Option(help="Strength of changes of the light; 0 for none.")] = 0.25,
+    min_visible: Annotated[float, Option(help="Share of each object that must stay visible.")] = 0.6,
+    void: Annotated[int, Option(help="Pixels of void on either side of an outline.")] = 2,
+    val_share: Annotated[float, Option(help="Share of identities and backgrounds of val.")] = 0.1,
+    test_share: Annotated[float, Option(help="Share of identities and backgrounds of test.")] = 0.2,
+    test_identities: Annotated[str, Option(help="What must be in test: NAME,NAME (files without suffix).")] = "",
+    seed: Annotated[int, Option(help="The same seed gives the same bytes.")] = 42,
+    workers: Annotated[int, Option(help="Processes; 0 for one a core.")] = 0,
 ) -> None:
-    """Train a classifier.
+    """Compose multi-label scenes from cut-outs over photographs.
 
-    Example: python -m training explanandum --data voc:scenes --out runs/classifier --freeze-body --augment
+    Example: python -m training compose --cutouts stamps --backgrounds photographs --out scenes
     """
-    given = dict(locals())
-    from training.explanandum import ExplanandumOptions, train_explanandum
+    from training.compose import ComposeOptions
+    from training.compose import compose as compose_scenes
+    from training.progress import counting
+    from training.scene import SceneStyle
 
-    options = ExplanandumOptions(
-        data,
-        _loop(given),
-        architecture,
-        size or 224,
-        pretrained,
-        init_from,
-        freeze_body,
-        freeze_norm,
-        _augmentation(given),
-    )
-    _show(train_explanandum, options)
+    try:
+        shares = tuple(float(share) for share in objects.split(","))
+    except ValueError as error:
+        raise UsageError(f"expected --objects such as 0.5,0.3,0.2, got {objects!r}; give numbers") from error
+    style = SceneStyle(size, aspect, shares, empty_share, scale, rotation, lighting, min_visible, void)
+    forced = tuple(name.strip() for name in test_identities.split(",") if name.strip())
+    options = ComposeOptions(cutouts, backgrounds, out, scenes, seed, val_share, test_share, forced, workers, style)
+    with counting(Console(stderr=True)) as report:
+        stocks = compose_scenes(options, lambda done, total: report("scenes", done, total))
+    for split, stock in stocks.items():
+        identities = sum(len({cutout.identity for cutout in cutouts}) for cutouts in stock.cutouts)
+        print(f"{split}: {identities} identities, {len(stock.backgrounds)} backgrounds")
+    print(f"written: {out}")
 
 
 @app.command()
-def explainer(
+def evaluate(
     data: Data,
-    explanandum: Annotated[str, Option(help="Checkpoint of an Explanandum, or onnx:FILE for any ONNX classifier.")],
-    out: Out,
-    architecture: Annotated[str, Option(help="edge, deeplabv3_resnet50 or lraspp_mobilenet_v3_large.")] = "edge",
-    preset: Annotated[str, Option(help="edge, voc-vgg16, voc-resnet50, coco-vgg16 or coco-resnet50.")] = "edge",
-    entropy: Weight = None,
-    tv: Weight = None,
-    bound: Weight = None,
-    target_area: Weight = None,
-    nontarget_area: Weight = None,
-    min_area: Weight = None,
-    max_area: Weight = None,
-    absent: Weight = None,
-    single: Weight = None,
-    size: Annotated[Optional[int], Option(help="Height and width of the input [default: the Explanandum's].")] = None,
-    pretrained: Pretrained = True,
-    init_from_explanandum: Annotated[
-        bool, Option("--init-from-explanandum", help="Start from its body and head.")
-    ] = False,
-    freeze_norm: FreezeNorm = False,
-    labels: Annotated[Optional[Path], Option(help="For an ONNX without manifest: class names, one a line.")] = None,
-    task: Annotated[str, Option(help="For an ONNX without manifest: single-label or multi-label.")] = "single-label",
-    mean: Annotated[tuple[float, float, float], Option(help="For an ONNX without manifest.")] = (0.485, 0.456, 0.406),
-    std: Annotated[tuple[float, float, float], Option(help="For an ONNX without manifest.")] = (0.229, 0.224, 0.225),
-    specificity_images: Annotated[int, Option(help="Validation images on which own/other is measured.")] = 32,
-    epochs: Epochs = 20,
-    batch: Batch = 16,
-    lr: Rate = 1e-4,
-    body_lr: BodyRate = None,
-    weight_decay: Decay = 0.0,
-    schedule: Schedule = "constant",
-    warmup_steps: Warmup = 0,
-    patience: Patience = 5,
-    min_delta: MinDelta = 1e-3,
-    clip: Clip = 0.0,
-    augment: Augment = False,
-    flip: Flip = None,
-    crop: Crop = None,
-    jitter: Jitter = None,
-    hue: Hue = None,
-    grey: Grey = None,
-    erase: Erase = None,
-    seed: Seed = 42,
-    steps_per_epoch: StepsPerEpoch = None,
-    limit: Limit = None,
-    max_minutes: MaxMinutes = None,
-    resume: Resume = False,
-    workers: Workers = None,
-    device: Device = "auto",
-    precision: Precision = "32-true",
+    explainer: Explainer,
+    explanandum: Explanandum = None,
+    split: Split = "test",
+    output: Annotated[Path | None, Option(help="JSON report.")] = None,
+    heat_map: Annotated[Path | None, Option(help="PNG of the class-specificity matrices.")] = None,
+    pictures: Annotated[Path | None, Option(help="Folder for pictures of good and bad cases.")] = None,
+    picture_count: Annotated[int, Option(help="How many of each.")] = 6,
+    limit: Annotated[int | None, Option(help="Only so many images, evenly drawn over the classes.")] = None,
+    specificity_images: Annotated[int, Option(help="Images for class specificity; 0 for all.")] = 200,
+    gradcam: Annotated[bool, Option(help="Score Grad-CAM too.")] = True,
+    batch: Annotated[int, Option(help="Images at once.")] = 16,
+    workers: Annotated[int, Option(help="Processes that read images.")] = 0,
+    seed: Annotated[int, Option(help="Of what is drawn.")] = 0,
+    device: Annotated[str, Option(help="auto, cpu, cuda or mps.")] = "auto",
+    labels: Labels = None,
+    task: Task = "single-label",
+    mean: Mean = IMAGENET_MEAN,
+    std: Mean = IMAGENET_STD,
 ) -> None:
-    """Train an Explainer against a frozen classifier.
+    """Score an Explainer: the paper's metrics, class specificity, shortcut checks, baselines.
 
-    Example: python -m training explainer --data voc:scenes --explanandum runs/classifier/best.pt --out runs/explainer
+    Example: python -m training evaluate --data voc:scenes --explainer runs/explainer/best.pt --output report.json
     """
-    given = dict(locals())
-    from dataclasses import fields, replace
-
     from training.checkpoint import ForeignInput
-    from training.explainer import ExplainerOptions, train_explainer
-    from training.losses import PRESETS, LossWeights
+    from training.evaluate import EvaluateOptions
+    from training.evaluate import evaluate as evaluate_explainer
+    from training.progress import counting
+    from training.report import tables
 
-    if preset not in PRESETS:
-        raise typer.BadParameter(f"expected a preset of {', '.join(PRESETS)}, got {preset!r}; choose one")
-    overrides = {f.name: given[f.name] for f in fields(LossWeights) if given[f.name] is not None}
-    options = ExplainerOptions(
-        data,
-        explanandum,
-        _loop(given),
-        architecture,
-        replace(PRESETS[preset], **overrides),
-        pretrained,
-        init_from_explanandum,
-        freeze_norm,
-        size,
-        ForeignInput(labels, task, mean, std, size),  # type: ignore[arg-type]
-        _augmentation(given),
-        specificity_images,
+    options = EvaluateOptions(
+        data=data,
+        explainer=explainer,
+        explanandum=explanandum,
+        split=split,
+        output=output,
+        heat_map=heat_map,
+        pictures=pictures,
+        picture_count=picture_count,
+        limit=limit,
+        specificity_images=specificity_images,
+        gradcam=gradcam,
+        batch=batch,
+        workers=workers,
+        seed=seed,
+        device=device,
+        foreign=ForeignInput(labels, task, mean, std),  # type: ignore[arg-type]  # checked by ForeignInput
     )
-    _show(train_explainer, options)
+    with counting(Console(stderr=True)) as report:
+        scores = evaluate_explainer(options, report)
+    console = Console()
+    for table in tables(scores):
+        console.print(table)
+    for path in (output, heat_map, pictures):
+        if path is not None:
+            print(f"written: {path}")
 
 
-def _loop(given: dict[str, Any]) -> LoopOptions:
-    from dataclasses import fields
+@app.command()
+def export(
+    data: Data,
+    explainer: Explainer,
+    output: Annotated[Path, Option(help="The bundle to write, NAME.onnx.")],
+    explanandum: Explanandum = None,
+    split: Split = "val",
+    images: Annotated[int, Option(help="Images that PyTorch and ONNX Runtime are compared on.")] = 16,
+    fp16: Annotated[bool, Option("--fp16", help="Store large weights in float16.")] = False,
+    evaluation: Annotated[Path | None, Option(help="Report of `evaluate`, for the manifest.")] = None,
+    training_data: Annotated[str | None, Option(help="Name of the data, for the manifest.")] = None,
+    licence: Annotated[str | None, Option(help="SPDX expression of the weights, for the manifest.")] = None,
+    calibration: Annotated[str | None, Option(help="Calibration frames, relative to the bundle.")] = None,
+    labels: Labels = None,
+    task: Task = "single-label",
+    mean: Mean = IMAGENET_MEAN,
+    std: Mean = IMAGENET_STD,
+) -> None:
+    """Write classifier and Explainer as one ONNX bundle and compare it to PyTorch.
 
-    from training.loop import LoopOptions
+    Example: python -m training export --data voc:scenes --explainer runs/explainer/best.pt --output bundle.onnx
+    """
+    from training.checkpoint import ForeignInput
+    from training.export import ExportOptions
+    from training.export import export as export_bundle
 
-    return LoopOptions(**{f.name: given[f.name] for f in fields(LoopOptions)})
+    options = ExportOptions(
+        explainer=explainer,
+        output=output,
+        data=data,
+        explanandum=explanandum,
+        split=split,
+        images=images,
+        fp16=fp16,
+        evaluation=evaluation,
+        training_data=training_data,
+        licence=licence,
+        calibration=calibration,
+        foreign=ForeignInput(labels, task, mean, std),  # type: ignore[arg-type]  # checked by ForeignInput
+    )
+    exported = export_bundle(options)
+    for name, difference in (("float32", exported.float32), ("float16 weights", exported.rounded)):
+        if difference is not None:
+            print(
+                f"largest difference from PyTorch over {exported.images} images, {name}: "
+                f"class logits {difference.class_logits:.2e}, mask logits {difference.mask_logits:.2e}"
+            )
+    print(f"written: {exported.path} ({exported.size_bytes / 1e6:.1f} MB)")
 
 
-def _augmentation(given: dict[str, Any]) -> Augmentation:
-    from dataclasses import fields, replace
-
-    from training.transforms import Augmentation
-
-    moderate = Augmentation(flip=0.5, crop=0.4, jitter=0.3, hue=0.03, grey=0.05)
-    overrides = {f.name: given[f.name] for f in fields(Augmentation) if given[f.name] is not None}
-    return replace(moderate if given["augment"] else Augmentation(), **overrides)
-
-
-def _show(function: Any, options: Any) -> None:
-    """Run a training with a progress display and print where it ended."""
-    from rich.console import Console
-
-    from training.progress import TrainingDisplay
-
-    with TrainingDisplay(Console(stderr=True)) as display:
-        outcome: Outcome = function(options, display)
-    if os.environ.get("RANK", "0") == "0":
-        print(f"{outcome.reason} after {outcome.epochs} epochs, {outcome.steps} steps")
-        print(f"best: {outcome.best}   last: {outcome.last}")
-    if outcome.reason == "interrupted":
-        raise typer.Exit(130)
+app.command()(train_commands.explanandum)
+app.command()(train_commands.explainer)
 
 
 def main() -> None:
@@ -237,6 +205,9 @@ def main() -> None:
     except EdgexError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt:
+        print("error: stopped", file=sys.stderr)
+        raise SystemExit(130) from None
 
 
 if __name__ == "__main__":

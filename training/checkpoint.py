@@ -8,12 +8,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import nn
 
-from edgex.errors import EdgexError, ModelError
+from edgex.errors import EdgexError, ModelError, UsageError
 from edgex.manifest import InputSpec, Task
 from training.models import build_explainer, build_explanandum
 
@@ -89,7 +89,7 @@ def load_checkpoint(path: Path, kind: str | None = None) -> dict[str, Any]:
     if not path.is_file():
         raise ModelError(f"expected a checkpoint at {path}, got no such file; check the path")
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged file
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelError(
@@ -181,3 +181,9 @@ class ForeignInput:
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     size: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.task not in get_args(Task):
+            raise UsageError(f"expected a task of {', '.join(get_args(Task))}, got {self.task!r}; choose one")
+        if min(self.std) <= 0:
+            raise UsageError(f"expected std above 0, got {self.std}; set --std")

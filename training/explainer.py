@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ from edgex.errors import UsageError
 from edgex.manifest import Task
 from training.checkpoint import ForeignInput, describe, load_explanandum
 from training.datasets import foreground, open_dataset
-from training.explanandum import plain, same_labels
+from training.explanandum import fill_from, plain, same_labels
 from training.loop import LoopOptions, train
 from training.losses import PRESETS, LossWeights, explainer_loss, merged_mask, upsample
 from training.models import build_explainer, start_from_explanandum
@@ -32,9 +33,11 @@ class ExplainerOptions:
     architecture : one of `training.models.EXPLAINERS`
     weights : weights and bounds of the loss
     pretrained : start the body from ImageNet weights
+    init_from : start from an Explainer's checkpoint instead (a second stage with other weights, say)
     init_from_explanandum : start the body (for `edge` also the class evidence) from the Explanandum instead
     freeze_norm : keep the batch-norm statistics of the body as they are
-    size : height and width of the input, or None for the Explanandum's own
+    size : train at this height and width (None: the Explanandum's own); the checkpoint keeps the Explanandum's, since
+        both networks are convolutional and are used together
     foreign : what an ONNX without a manifest does not say
     augmentation : how training pictures are varied
     specificity_images : validation images on which own/other is measured after each epoch (C + 1 passes each)
@@ -46,6 +49,7 @@ class ExplainerOptions:
     architecture: str = "edge"
     weights: LossWeights = field(default_factory=lambda: PRESETS["edge"])
     pretrained: bool = True
+    init_from: Path | None = None
     init_from_explanandum: bool = False
     freeze_norm: bool = False
     size: int | None = None
@@ -55,14 +59,22 @@ class ExplainerOptions:
 
 
 class ExplainerObjective:
-    """The Explainer's loss; in validation also mask area, F1 of the merged mask, and own-class against other-class p."""
+    """The Explainer's loss; in validation also F1 of the merged mask, and own-class against other-class probability."""
 
     def __init__(
         self, explanandum: nn.Module, weights: LossWeights, task: Task, freeze_norm: bool, specificity_images: int
     ) -> None:
         self.explanandum, self.weights, self.task = explanandum, weights, task
         self.freeze_norm, self.specificity_images = freeze_norm, specificity_images
-        self.losses = ("loss", "classification", "entropy", "bound", "target_area", "nontarget_area", "tv")
+        self.losses: tuple[str, ...] = (
+            "loss",
+            "classification",
+            "entropy",
+            "bound",
+            "target_area",
+            "nontarget_area",
+            "tv",
+        )
         self.losses += tuple(name for name in ("single", "absent") if getattr(weights, name) > 0)
         self.columns = (*self.losses, "f1", "own", "other", "no_mask")
 
@@ -125,19 +137,23 @@ def train_explainer(options: ExplainerOptions, on_progress: Callable[[Progress],
     train_images, val_images = open_dataset(options.data, "train"), open_dataset(options.data, "val")
     if same_labels(train_images, val_images) != known.labels:
         raise UsageError(
-            f"expected data with the {len(known.labels)} labels of {options.explanandum} ({', '.join(known.labels)[:120]}), "
+            f"expected data with the labels of {options.explanandum} ({', '.join(known.labels)[:120]}), "
             f"got {', '.join(train_images.labels)[:120]}; train the Explainer on data with the classifier's labels"
         )
     spec = known.input
     if options.size is not None:
         spec = replace(spec, height=options.size, width=options.size)
+    if options.init_from is not None and options.init_from_explanandum:
+        raise UsageError("expected one of --init-from and --init-from-explanandum, got both; leave one out")
     torch.manual_seed(options.loop.seed)  # the decoder's first weights
-    from_imagenet = options.pretrained and not options.init_from_explanandum and not options.loop.resume
-    model = build_explainer(options.architecture, len(known.labels), from_imagenet)
+    started = options.init_from is not None or options.init_from_explanandum or options.loop.resume
+    model = build_explainer(options.architecture, len(known.labels), options.pretrained and not started)
     if options.init_from_explanandum:
         start_from_explanandum(model, known.module)
+    if options.init_from is not None:
+        fill_from(model, options.init_from, "explainer", options.architecture, known.labels)
     description = {
-        **describe("explainer", options.architecture, known.labels, known.task, spec),
+        **describe("explainer", options.architecture, known.labels, known.task, known.input),
         "explanandum": options.explanandum,
         "config": plain(options),
     }
@@ -156,7 +172,7 @@ def train_explainer(options: ExplainerOptions, on_progress: Callable[[Progress],
 
 
 def f1_at_half(mask: Tensor, segmentation: Tensor) -> Tensor:
-    """F1 of a mask above 0.5 against any object, void left out: [N, 1, H, W], uint8 [N, H, W] to [N]; NaN without truth."""
+    """F1 of a mask above 0.5 against any object, void left out: [N, 1, H, W], [N, H, W] to [N]; NaN without truth."""
     truth, valid = foreground(segmentation)
     shown = (mask[:, 0] > 0.5) & valid
     hits = (shown & truth).sum(dim=(1, 2)).float()

@@ -103,13 +103,7 @@ def train_explanandum(options: ExplanandumOptions, on_progress: Callable[[Progre
     fresh = options.init_from is None and not options.loop.resume
     model = build_explanandum(options.architecture, len(labels), options.pretrained and fresh)
     if options.init_from is not None:
-        start = load_checkpoint(options.init_from, "explanandum")
-        if start["architecture"] != options.architecture or tuple(start["labels"]) != labels:
-            raise UsageError(
-                f"expected {options.init_from} to hold {options.architecture} for {len(labels)} labels of the data, got "
-                f"{start['architecture']} for {', '.join(start['labels'])}; choose the checkpoint that fits"
-            )
-        model.load_state_dict(start["model"])
+        fill_from(model, options.init_from, "explanandum", options.architecture, labels)
     if options.freeze_body:
         model.body.requires_grad_(False)
         model.neck.requires_grad_(False)
@@ -126,6 +120,17 @@ def train_explanandum(options: ExplanandumOptions, on_progress: Callable[[Progre
         options.loop,
         on_progress,
     )
+
+
+def fill_from(model: nn.Module, path: Path, kind: str, architecture: str, labels: tuple[str, ...]) -> None:
+    """Fill a network with the weights of a checkpoint. Raises UsageError when that is of another network or labels."""
+    start = load_checkpoint(path, kind)
+    if start["architecture"] != architecture or tuple(start["labels"]) != labels:
+        raise UsageError(
+            f"expected {path} to hold {architecture} for {', '.join(labels)[:120]}, got "
+            f"{start['architecture']} for {', '.join(start['labels'])[:120]}; choose the checkpoint that fits"
+        )
+    model.load_state_dict(start["model"])
 
 
 def mean_average_precision(scores: Tensor, target: Tensor) -> float:

@@ -17,8 +17,9 @@ from edgex.preprocess import preprocess
 from edgex.types import FloatArray
 from training.checkpoint import ForeignInput
 from training.datasets import open_dataset
-from training.models.onnx_explanandum import OneByOne
-from training.onnx_graph import halve_weights, simplify
+from training.models.classifier import Classifier
+from training.models.onnx_explanandum import OneByOne, classifier_graph
+from training.onnx_graph import halve_weights, join, simplify
 from training.pair import load_pair
 from training.report import main_scores
 from training.staged import staged
@@ -139,12 +140,32 @@ def export(options: ExportOptions) -> Exported:
         licence=options.licence,
         calibration=options.calibration,
     )
-    fixed_batch = isinstance(explanandum.module, OneByOne)  # an ONNX classifier of batch 1 stays one
-    classifier = explanandum.module.network if isinstance(explanandum.module, OneByOne) else explanandum.module
-    bundle = Bundle(classifier, explainer.module).eval()
+    bundle = Bundle(explanandum.module, explainer.module).eval()
     images = _images(options, explainer.input)
-    model = to_onnx(bundle, explainer.input, fixed_batch)
+    if isinstance(explanandum.module, Classifier):
+        model = to_onnx(bundle, explainer.input, ("class_logits", "mask_logits"))
+    else:  # a foreign ONNX: its own graph goes into the bundle, not what was made of it for PyTorch
+        free_batch = not isinstance(explanandum.module, OneByOne)
+        masks = to_onnx(explainer.module, explainer.input, ("mask_logits",), free_batch)
+        model = join(classifier_graph(pair.explanandum_file), masks)
     onnx.helper.set_model_props(model, {METADATA_KEY: manifest.to_json()})
+    model, float32, rounded = checked(bundle, model, images, options.fp16)
+    onnx.checker.check_model(model, full_check=True)
+    with staged(options.output) as part:
+        part.write_bytes(model.SerializeToString())
+    return Exported(options.output, options.output.stat().st_size, len(images), float32, rounded, manifest)
+
+
+def checked(
+    bundle: nn.Module, model: onnx.ModelProto, images: list[FloatArray], fp16: bool
+) -> tuple[onnx.ModelProto, Difference, Difference | None]:
+    """Require parity with PyTorch, then halve the weights if asked to; return the model, and its difference each time.
+
+    Raises
+    ------
+    FidelityError
+        If a logit differs by TOLERANCE or more before weights are rounded, or is not finite after.
+    """
     float32 = compare(bundle, model, images)
     if not float32.largest < TOLERANCE:
         raise FidelityError(
@@ -152,17 +173,14 @@ def export(options: ExportOptions) -> Exported:
             "nothing was written, please report the architectures"
         )
     rounded = None
-    if options.fp16:
+    if fp16:
         model = halve_weights(model)
         rounded = compare(bundle, model, images)
         if not np.isfinite(rounded.largest):
             raise FidelityError(
                 "expected finite logits with weights in float16, got NaN or infinity; export without --fp16"
             )
-    onnx.checker.check_model(model, full_check=True)
-    with staged(options.output) as part:
-        part.write_bytes(model.SerializeToString())
-    return Exported(options.output, options.output.stat().st_size, len(images), float32, rounded, manifest)
+    return model, float32, rounded
 
 
 def _images(options: ExportOptions, spec: InputSpec) -> list[FloatArray]:
@@ -174,32 +192,42 @@ def _images(options: ExportOptions, spec: InputSpec) -> list[FloatArray]:
     return [preprocess(dataset.load(int(index)).image, spec) for index in indices]
 
 
-def to_onnx(bundle: nn.Module, spec: InputSpec, fixed_batch: bool = False) -> onnx.ModelProto:
-    """Export with a dynamic batch, or one of 1; the exporter folds batch-norms into their convolutions.
+def to_onnx(network: nn.Module, spec: InputSpec, outputs: tuple[str, ...], free_batch: bool = True) -> onnx.ModelProto:
+    """Export one network; the exporter folds batch-norms into their convolutions.
+
+    Parameters
+    ----------
+    network : image [N, 3, H, W] to `outputs`
+    spec : height and width
+    outputs : their names
+    free_batch : any N, or else N = 1
 
     Raises
     ------
     ModelError
-        If the exporter cannot express the networks.
+        If the exporter cannot express the network.
     """
-    example = torch.zeros(1 if fixed_batch else 2, 3, spec.height, spec.width)  # the exporter takes a 1 for a constant
+    example = torch.zeros(2 if free_batch else 1, 3, spec.height, spec.width)  # the exporter takes a 1 for a constant
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PyTorch's own deprecations, of no use to who exports
             program = torch.onnx.export(
-                bundle,
+                network,
                 (example,),
                 dynamo=True,
                 opset_version=OPSET,
                 input_names=["image"],
-                output_names=["class_logits", "mask_logits"],
-                dynamic_shapes=None if fixed_batch else {"image": {0: torch.export.Dim("N")}},
+                output_names=list(outputs),
+                dynamic_shapes=({0: torch.export.Dim("N")},) if free_batch else None,
                 verbose=False,
             )
     except Exception as error:  # the exporter raises many kinds
-        reason = (str(error) or type(error).__name__).strip().splitlines()[0]
+        cause: BaseException = error
+        while cause.__cause__ is not None:  # the outermost speaks of the exporter's own steps
+            cause = cause.__cause__
+        reason = (str(cause).strip() or type(cause).__name__).splitlines()[0]
         raise ModelError(
-            f"expected networks that ONNX opset {OPSET} expresses, got {reason[:200]}; change the architecture"
+            f"expected a network that ONNX opset {OPSET} expresses, got {reason[:200]}; change the architecture"
         ) from error
     assert program is not None  # None is for the exporter that this is not
     return simplify(program.model_proto)

@@ -8,7 +8,7 @@ from types import FrameType, TracebackType
 
 
 class Interrupt:
-    """A context in which `asked` becomes True at the first Ctrl-C. In another thread than the main one it never does."""
+    """A context in which `asked` becomes True at the first Ctrl-C; outside the main thread it never does."""
 
     def __enter__(self) -> Interrupt:
         self.asked = False

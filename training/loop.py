@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from lightning_fabric import Fabric
@@ -29,6 +29,9 @@ from training.synced_norm import synced
 from training.training_log import TrainingLog
 from training.transforms import TensorDataset
 
+Schedule = Literal["constant", "cosine"]
+DEVICES = ("auto", "cpu", "cuda", "mps")
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 RUNNING = 50  # steps over which the shown losses are averaged
 
 
@@ -43,7 +46,7 @@ class LoopOptions:
     lr, body_lr : learning rates of what is new and of the pre-trained body (None: the same)
     weight_decay : 0 trains with Adam, more with AdamW
     schedule, warmup_steps : "constant" or "cosine" down to 1 % of the rate; steps of linear rise before it
-    patience, min_delta : stop after so many epochs in which the validation loss fell by less than min_delta; 0 never stops
+    patience, min_delta : stop after so many epochs in which the validation loss fell by less than min_delta; 0 never
     clip : largest norm of the gradient; 0 leaves it alone
     seed : of everything random
     steps_per_epoch, limit : cut an epoch short; use only the first images of each split
@@ -59,7 +62,7 @@ class LoopOptions:
     lr: float = 1e-4
     body_lr: float | None = None
     weight_decay: float = 0.0
-    schedule: Literal["constant", "cosine"] = "constant"
+    schedule: Schedule = "constant"
     warmup_steps: int = 0
     patience: int = 5
     min_delta: float = 1e-3
@@ -74,6 +77,14 @@ class LoopOptions:
     precision: str = "32-true"
 
     def __post_init__(self) -> None:
+        if self.schedule not in get_args(Schedule):
+            raise UsageError(
+                f"expected a schedule of {', '.join(get_args(Schedule))}, got {self.schedule!r}; choose one"
+            )
+        for name, known in (("device", DEVICES), ("precision", PRECISIONS)):
+            if getattr(self, name) not in known:
+                got = getattr(self, name)
+                raise UsageError(f"expected a {name} of {', '.join(known)}, got {got!r}; set --{name}")
         for name in ("epochs", "batch", "steps_per_epoch", "limit", "lr", "max_minutes"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
@@ -154,8 +165,7 @@ def train(
         if on_progress is not None and fabric.is_global_zero:
             rate = (time.monotonic() - started) / max(1, state.step - first_step)
             left = None if validated else rate * (steps_in_all - state.step)
-            epoch = min(state.epoch + (done < batches.steps or not validated), options.epochs)
-            on_progress(Progress(epoch, options.epochs, done, batches.steps, dict(shown), validated, left))
+            on_progress(Progress(state.epoch + 1, options.epochs, done, batches.steps, dict(shown), validated, left))
 
     def save(path: Path) -> None:
         if fabric.is_global_zero:
@@ -185,7 +195,8 @@ def train(
                 means = mean_of_terms(fabric, terms)
                 if not math.isfinite(means["loss"]):
                     raise EdgexError(
-                        f"expected a finite loss, got {means['loss']} at step {state.step}; lower --lr or --resume from {last}"
+                        f"expected a finite loss, got {means['loss']} at step {state.step}; "
+                        f"lower --lr, or --resume from {last}"
                     )
                 losses.append(means["loss"])
                 log.scalars("train", means, state.step)
@@ -250,8 +261,8 @@ def _validate(
 
 def _reader(images: TensorDataset, batches: GlobalBatches | Sequence[list[int]], workers: int) -> DataLoader[Batch]:
     return DataLoader(
-        images,  # type: ignore[arg-type]
-        batch_sampler=batches,  # type: ignore[arg-type]
+        images,
+        batch_sampler=batches,
         num_workers=workers,
         worker_init_fn=ignore_interrupt,
         pin_memory=torch.cuda.is_available(),

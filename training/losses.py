@@ -127,7 +127,7 @@ def absent_area(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def random_target(target: Tensor, draw: Tensor) -> Tensor:
-    """Choose one target class per image: bool [N, C] and uniform [N, C] to bool [N, C]; no row True without a target."""
+    """Choose one target class per image: bool [N, C] and uniform [N, C] to bool [N, C]; none where there is none."""
     chosen = torch.where(target, draw, draw.new_full((), -1.0)).argmax(dim=1, keepdim=True)
     return torch.zeros_like(target).scatter(1, chosen, True) & target
 

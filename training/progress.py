@@ -1,11 +1,13 @@
-"""What a training run shows on the terminal: a bar with losses and time left, or plain lines where there is no terminal."""
+"""What long work shows on the terminal: a bar with losses and time left; training also plain lines into a file."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from training.objective import Progress as Step
 
@@ -52,6 +54,23 @@ class TrainingDisplay:
             if self._task is None:
                 self._task = self._bar.add_task("", total=step.steps, **shown)  # type: ignore[arg-type]
             self._bar.update(self._task, completed=step.step, total=step.steps, **shown)  # type: ignore[arg-type]
+
+
+@contextmanager
+def counting(console: Console) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar per stage of other long work; it takes reports of (stage, done, total)."""
+    bar = Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
+    )
+    tasks: dict[str, TaskID] = {}
+
+    def report(stage: str, done: int, total: int) -> None:
+        if stage not in tasks:
+            tasks[stage] = bar.add_task(stage, total=total)
+        bar.update(tasks[stage], completed=done, total=total)
+
+    with bar:
+        yield report
 
 
 def _clock(seconds: float) -> str:

@@ -63,9 +63,8 @@ class Scores:
 def predicted_classes(class_logits: Tensor, task: Task) -> tuple[Tensor, Tensor]:
     """Return probabilities float [N, C] and the classes predicted, bool [N, C]: from 0.5 up, and always the top one."""
     probabilities = class_logits.sigmoid() if task == "multi-label" else class_logits.softmax(dim=1)
-    chosen = probabilities >= PREDICTED
-    chosen[torch.arange(len(chosen)), probabilities.argmax(dim=1)] = True
-    return probabilities, chosen
+    top = probabilities.argmax(dim=1, keepdim=True)
+    return probabilities, (probabilities >= PREDICTED).scatter(1, top, True)
 
 
 @torch.no_grad()

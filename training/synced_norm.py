@@ -5,10 +5,32 @@ torch.nn.SyncBatchNorm does this on GPUs only; there it is used. With one proces
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
+
+
+class SumOverProcesses(torch.autograd.Function):
+    """The sum of a tensor over all processes; so is its gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:
+        total = value.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        total = gradient.clone()
+        dist.all_reduce(total)
+        return total
+
+
+def _sum(value: Tensor) -> Tensor:
+    total: Tensor = SumOverProcesses.apply(value)  # type: ignore[no-untyped-call]
+    return total
 
 
 class SyncedBatchNorm2d(nn.BatchNorm2d):
@@ -17,25 +39,23 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
     def forward(self, features: Tensor) -> Tensor:
         if not (self.training and dist.is_initialized()):
             return super().forward(features)
-        count = features.new_tensor([features.numel() / features.shape[1]])
-        sums = torch.cat([features.sum(dim=(0, 2, 3)), (features**2).sum(dim=(0, 2, 3)), count])
-        total: Tensor = all_reduce(sums)  # type: ignore[no-untyped-call]  # differentiable
-        mean, square = (total[:-1] / total[-1]).chunk(2)
-        variance = (square - mean**2).clamp(min=0)
+        count = features.numel() / features.shape[1] * dist.get_world_size()  # all hold equally many
+        mean = _sum(features.sum(dim=(0, 2, 3))) / count
+        centred = features - mean[:, None, None]
+        # A second pass: mean of squares less square of mean would lose the digits that a small batch needs.
+        variance = _sum((centred**2).sum(dim=(0, 2, 3))) / count
         if self.running_mean is not None and self.running_var is not None and self.momentum is not None:
             with torch.no_grad():
-                n = total[-1]
-                self.running_mean.lerp_(mean, self.momentum)
-                self.running_var.lerp_(variance * n / (n - 1), self.momentum)
+                self.running_mean.lerp_(mean.to(self.running_mean), self.momentum)
+                self.running_var.lerp_((variance * count / (count - 1)).to(self.running_var), self.momentum)
                 if self.num_batches_tracked is not None:
                     self.num_batches_tracked += 1
         scale = self.weight * (variance + self.eps).rsqrt()
-        shift = self.bias - mean * scale
-        return features * scale[:, None, None] + shift[:, None, None]
+        return centred * scale[:, None, None] + self.bias[:, None, None]
 
 
 def synced(model: nn.Module, device: torch.device) -> nn.Module:
-    """Replace every BatchNorm2d of `model` in place; parameters, buffers and their names stay."""
+    """Replace every BatchNorm2d of `model`, in place on a CPU; parameters, buffers and their names stay."""
     if device.type == "cuda":
         converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         return converted

@@ -45,7 +45,12 @@ Jitter = Annotated[float | None, Option(help="Strength of brightness, contrast a
 Hue = Annotated[float | None, Option(help="Largest turn of the hue, as a share of the circle.")]
 Grey = Annotated[float | None, Option(help="Probability of a picture without colour.")]
 Erase = Annotated[float | None, Option(help="Probability that a box is filled with the mean colour.")]
-Size = Annotated[int | None, Option(help="Height and width of the input in pixels.")]
+Labels = Annotated[Path | None, Option(help="For an ONNX classifier without manifest: class names, one a line.")]
+Task = Annotated[str, Option(help="For an ONNX classifier without manifest: single-label or multi-label.")]
+Mean = Annotated[tuple[float, float, float], Option(help="For an ONNX classifier without manifest.")]
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+Size = Annotated[int, Option(help="Height and width of the input in pixels.")]
+TrainSize = Annotated[int | None, Option(help="Train at this height and width [default: the Explanandum's].")]
 Weight = Annotated[float | None, Option(help="Overrides the preset.")]
 
 
@@ -94,15 +99,15 @@ def explanandum(
     from training.explanandum import ExplanandumOptions, train_explanandum
 
     options = ExplanandumOptions(
-        data,
-        _loop(given),
-        architecture,
-        size or 224,
-        pretrained,
-        init_from,
-        freeze_body,
-        freeze_norm,
-        _augmentation(given),
+        data=data,
+        loop=_loop(given),
+        architecture=architecture,
+        size=size,
+        pretrained=pretrained,
+        init_from=init_from,
+        freeze_body=freeze_body,
+        freeze_norm=freeze_norm,
+        augmentation=_augmentation(given),
     )
     _show(train_explanandum, options)
 
@@ -122,16 +127,17 @@ def explainer(
     max_area: Weight = None,
     absent: Weight = None,
     single: Weight = None,
-    size: Annotated[int | None, Option(help="Height and width of the input [default: the Explanandum's].")] = None,
+    size: TrainSize = None,
     pretrained: Pretrained = True,
+    init_from: Annotated[Path | None, Option(help="Start from this Explainer's checkpoint.")] = None,
     init_from_explanandum: Annotated[
         bool, Option("--init-from-explanandum", help="Start from its body and head.")
     ] = False,
     freeze_norm: FreezeNorm = False,
-    labels: Annotated[Path | None, Option(help="For an ONNX without manifest: class names, one a line.")] = None,
-    task: Annotated[str, Option(help="For an ONNX without manifest: single-label or multi-label.")] = "single-label",
-    mean: Annotated[tuple[float, float, float], Option(help="For an ONNX without manifest.")] = (0.485, 0.456, 0.406),
-    std: Annotated[tuple[float, float, float], Option(help="For an ONNX without manifest.")] = (0.229, 0.224, 0.225),
+    labels: Labels = None,
+    task: Task = "single-label",
+    mean: Mean = IMAGENET_MEAN,
+    std: Mean = IMAGENET_STD,
     specificity_images: Annotated[int, Option(help="Validation images on which own/other is measured.")] = 32,
     epochs: Epochs = 20,
     batch: Batch = 16,
@@ -175,18 +181,19 @@ def explainer(
         raise UsageError(f"expected a preset of {', '.join(PRESETS)}, got {preset!r}; choose one")
     overrides = {f.name: given[f.name] for f in fields(LossWeights) if given[f.name] is not None}
     options = ExplainerOptions(
-        data,
-        explanandum,
-        _loop(given),
-        architecture,
-        replace(PRESETS[preset], **overrides),
-        pretrained,
-        init_from_explanandum,
-        freeze_norm,
-        size,
-        ForeignInput(labels, task, mean, std, size),  # type: ignore[arg-type]
-        _augmentation(given),
-        specificity_images,
+        data=data,
+        explanandum=explanandum,
+        loop=_loop(given),
+        architecture=architecture,
+        weights=replace(PRESETS[preset], **overrides),
+        pretrained=pretrained,
+        init_from=init_from,
+        init_from_explanandum=init_from_explanandum,
+        freeze_norm=freeze_norm,
+        size=size,
+        foreign=ForeignInput(labels, task, mean, std, size),  # type: ignore[arg-type]  # checked by ForeignInput
+        augmentation=_augmentation(given),
+        specificity_images=specificity_images,
     )
     _show(train_explainer, options)
 

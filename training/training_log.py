@@ -26,26 +26,26 @@ class TrainingLog:
         self._writer: SummaryWriter | None = None
         if folder is not None:
             with self._written():  # what an interrupted run logged beyond its checkpoint is dropped from the curves
-                self._writer = SummaryWriter(str(folder), purge_step=step + 1 if step else None)  # type: ignore[no-untyped-call]
+                self._writer = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
 
     def scalars(self, group: str, figures: Mapping[str, float], step: int) -> None:
         """Log numbers under GROUP/NAME."""
         if self._writer is not None:
             with self._written():
                 for name, value in figures.items():
-                    self._writer.add_scalar(f"{group}/{name}", value, step)  # type: ignore[no-untyped-call]
+                    self._writer.add_scalar(f"{group}/{name}", value, step)
 
     def picture(self, name: str, picture: Tensor | None, step: int) -> None:
         """Log float [3, H, W] in 0..1; None is passed over."""
         if self._writer is not None and picture is not None:
             with self._written():
-                self._writer.add_image(name, picture.float().cpu(), step)  # type: ignore[no-untyped-call]
+                self._writer.add_image(name, picture.float().cpu(), step)
 
     def close(self) -> None:
         """Write what is still in memory."""
         if self._writer is not None:
             with self._written():
-                self._writer.close()  # type: ignore[no-untyped-call]
+                self._writer.close()
 
     @contextmanager
     def _written(self) -> Iterator[None]:

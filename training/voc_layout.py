@@ -62,10 +62,12 @@ def _annotation(name: str, scene: Scene, labels: Sequence[str]) -> ElementTree.E
     _leaves(root, {"segmented": 1})
     for placed in scene.objects:
         element = ElementTree.SubElement(root, "object")
-        _leaves(element, {"name": labels[placed.class_index], "pose": "Unspecified", "truncated": int(placed.truncated)})
-        _leaves(element, {"occluded": int(placed.occluded), "difficult": 0, "identity": placed.identity})
-        corners = (1 + corner for corner in placed.box)  # VOC counts pixels from 1
-        _leaves(ElementTree.SubElement(element, "bndbox"), dict(zip(("xmin", "ymin", "xmax", "ymax"), corners, strict=True)))
+        _leaves(element, {"name": labels[placed.class_index], "pose": "Unspecified"})
+        _leaves(element, {"truncated": int(placed.truncated), "occluded": int(placed.occluded), "difficult": 0})
+        _leaves(element, {"identity": placed.identity})
+        corners = zip(("xmin", "ymin", "xmax", "ymax"), placed.box, strict=True)
+        # VOC counts pixels from 1
+        _leaves(ElementTree.SubElement(element, "bndbox"), {side: 1 + corner for side, corner in corners})
     return ElementTree.ElementTree(root)
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Array = TypeVar("Array", NDArray[np.uint8], torch.Tensor)
 
-Split = Literal["train", "val", "test"]
+Split = Literal["train", "val", "test", "seen"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 KINDS = ("voc", "coco", "folder", "csv")
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
@@ -81,7 +81,8 @@ def open_dataset(uri: str, split: str) -> ImageDataset:
     Parameters
     ----------
     uri : "voc:DIR", "coco:DIR", "folder:DIR" or "csv:FILE"; a bare path is recognised by its layout
-    split : "train", "val" or "test"; each loader says which published split that is
+    split : "train", "val" or "test"; each loader says which published split that is. Composed scenes (VOC layout)
+        have "seen" besides: training's identities over test's backgrounds
 
     Raises
     ------

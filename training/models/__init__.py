@@ -108,7 +108,7 @@ def start_from_explanandum(explainer: nn.Module, explanandum: nn.Module) -> None
             f"{type(explainer).__name__} and {type(explanandum).__name__}; leave --init-from-explanandum out"
         )
     explainer.body.load_state_dict(explanandum.body.state_dict())  # type: ignore[union-attr]
-    head = explanandum.head[1]  # type: ignore[index,union-attr]
+    head = explanandum.head[1]  # type: ignore[index]
     assert isinstance(head, nn.Linear)
     explainer.adopt(head)
 

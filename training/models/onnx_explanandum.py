@@ -54,6 +54,13 @@ def load_onnx_explanandum(path: Path, foreign: ForeignInput) -> LoadedNetwork:
     return LoadedNetwork(module, path.name, labels, task, spec)
 
 
+def classifier_graph(path: Path) -> onnx.ModelProto:
+    """Return the graph of an ONNX classifier cut to one input and one output, the class logits; otherwise as it is."""
+    model = _read(path)
+    weights = {tensor.name for tensor in model.graph.initializer}
+    return _classifier_alone(model, next(entry.name for entry in model.graph.input if entry.name not in weights))
+
+
 class OneByOne(nn.Module):
     """Runs a network of fixed batch 1 over a batch; slower, but gradients are the same."""
 
@@ -122,7 +129,8 @@ def _convert(model: onnx.ModelProto, path: Path) -> nn.Module:
         module: nn.Module = convert(plain)
     except Exception as error:  # onnx2torch raises whatever its converters stumble over
         raise ModelError(
-            f"expected a classifier that onnx2torch can convert in {path}, got {type(error).__name__}: {str(error)[:160]}; "
+            f"expected a classifier that onnx2torch can convert in {path}, got {type(error).__name__}: "
+            f"{str(error)[:160]}; "
             f"export it with opset {OLDER_OPSET}"
         ) from error
     return module
@@ -189,7 +197,7 @@ def _try(module: nn.Module, path: Path, spec: InputSpec, classes: int) -> None:
         answer = module(image)
         if tuple(answer.shape) != (2, classes):
             raise ModelError(
-                f"expected class logits [N, {classes}] from {path}, one a label, got {list(answer.shape)[1:]} an image; "
+                f"expected class logits [N, {classes}] of {path}, one a label, got {list(answer.shape)[1:]} an image; "
                 "give the labels that belong to it"
             )
         answer.sum().backward()

@@ -1,4 +1,4 @@
-"""Bodies and mask networks of torchvision, with the final upsampling cut off: it is the loss's and compositor's work."""
+"""Bodies and mask networks of torchvision, with the final upsampling cut off: others do that."""
 
 from __future__ import annotations
 

@@ -17,58 +17,75 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from edgex.errors import EdgexError, SourceError
-from training.scene import CUTOUT_SIDE_PX
+from edgex.errors import DataError, EdgexError, SinkError
+from training.datasets import read_image
+from training.staged import staged
+from training.stock import BACKGROUND_SIDE_PX, CUTOUT_SIDE_PX, read_bgra
 
 STAMPS = "tuxpaint-stamps-default/usr/share/tuxpaint/stamps"
 PYPI_MODULES = {"scikit-image": "skimage", "scikit-learn": "sklearn"}
-BACKGROUND_SIDE_PX = 1080
 HERE = Path(__file__).parent
 
 
 def collect(packages: Path, out: Path) -> tuple[int, int]:
-    """Write `out`/cutouts/CLASS/IDENTITY.png and `out`/backgrounds/NAME.jpg; return how many of each."""
-    with (HERE / "stamps.csv").open(encoding="utf-8") as table:
-        stamps = list(csv.DictReader(table))
+    """Write `out`/cutouts/CLASS/IDENTITY.png and `out`/backgrounds/NAME.jpg; return how many of each.
+
+    Raises
+    ------
+    DataError
+        If a package or a picture is missing or damaged.
+    EdgexError
+        If a picture cannot be written.
+    """
+    stamps, backgrounds = _rows("stamps.csv"), _rows("backgrounds.csv")
     for row in stamps:
         source = packages / STAMPS / row["path"]
         name = row["identity"] if row["identity"] == source.stem else f"{row['identity']}@{source.stem}"
-        _write_smaller(source, out / "cutouts" / row["class"] / f"{name}.png", CUTOUT_SIDE_PX * 2)
-    with (HERE / "backgrounds.csv").open(encoding="utf-8") as table:
-        backgrounds = list(csv.DictReader(table))
+        target = out / "cutouts" / row["class"] / f"{name}.png"
+        _write_smaller(read_bgra(_unpacked(source)), target, 2 * CUTOUT_SIDE_PX)
     for row in backgrounds:
         root = _pypi_root(row["package"]) if row["package"] in PYPI_MODULES else packages / row["package"]
-        _write_smaller(root / row["path"], out / "backgrounds" / f"{row['name']}.jpg", BACKGROUND_SIDE_PX * 2)
+        target = out / "backgrounds" / f"{row['name']}.jpg"
+        _write_smaller(read_image(_unpacked(root / row["path"])), target, 2 * BACKGROUND_SIDE_PX)
     return len(stamps), len(backgrounds)
+
+
+def _rows(table: str) -> list[dict[str, str]]:
+    with (HERE / table).open(encoding="utf-8", newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+def _unpacked(source: Path) -> Path:
+    if not source.is_file():
+        raise DataError(f"expected a picture at {source}, got none; unpack its package there")
+    return source
 
 
 def _pypi_root(package: str) -> Path:
     module = importlib.util.find_spec(PYPI_MODULES[package])
     if module is None or module.origin is None:
-        raise SourceError(f"expected the PyPI package {package}, got none; run: pip install {package}")
+        raise DataError(f"expected the PyPI package {package}, got none; run: pip install {package}")
     return Path(module.origin).parent.parent
 
 
-def _write_smaller(source: Path, target: Path, longest_px: int) -> None:
-    flag = cv2.IMREAD_UNCHANGED if target.suffix == ".png" else cv2.IMREAD_COLOR
-    image = cv2.imdecode(np.fromfile(source, np.uint8), flag) if source.is_file() else None
-    if image is None:
-        raise SourceError(f"expected a picture in {source}, got none; unpack its package there")
+def _write_smaller(image: NDArray[np.uint8], target: Path, longest_px: int) -> None:
     shrink = longest_px / max(image.shape[:2])
     if shrink < 1:
-        image = cv2.resize(image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
-    target.parent.mkdir(parents=True, exist_ok=True)
+        image = np.asarray(cv2.resize(image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA), np.uint8)
     encoded, content = cv2.imencode(target.suffix, image)
-    assert encoded
-    target.write_bytes(content.tobytes())
+    if not encoded:
+        raise SinkError(f"expected to encode {target}, got a refusal of OpenCV's encoder; report this")
+    with staged(target) as part:
+        part.write_bytes(content.tobytes())
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit("usage: python -m training.shipped.collect PACKAGES OUT")
     try:
         found = collect(Path(sys.argv[1]), Path(sys.argv[2]))
-    except IndexError:
-        sys.exit("usage: python -m training.shipped.collect PACKAGES OUT")
     except EdgexError as error:
         sys.exit(f"collect: {error}")
     print(f"{found[0]} cut-outs and {found[1]} backgrounds in {sys.argv[2]}")

@@ -1,0 +1,54 @@
+# make demo    the shipped model explains the shipped clip; light runtime, no torch
+# make test    what the project promises, checked: lint, format, types, tests
+# make check   lint, format and types alone
+# make clean   removes the environments, the caches and the demo
+#
+# PYTHON=python3.12 takes another interpreter; INDEX="--index-url URL" another package index for torch and torchvision,
+# such as PyTorch's own index of CPU builds, a tenth of the download.
+PYTHON ?= python3
+INDEX ?=
+
+MODEL := edgex/models/shipped.onnx
+CLIP := edgex/models/shipped.mp4
+SHIPPED := pyproject.toml $(shell find edgex kernels -type f -not -path '*/__pycache__/*')
+PIP := bin/python -m pip --disable-pip-version-check -qq install
+
+# $(call environment,FOLDER): makes a virtual environment unless a working one stands there.
+define environment
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo \
+		"expected Python 3.10 or newer as $(PYTHON), got $$($(PYTHON) --version 2>&1); run: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@$(1)/bin/python -m pip --version >/dev/null 2>&1 || { rm -rf $(1) && $(PYTHON) -m venv $(1); } || { rm -rf $(1); echo \
+		"expected Python's venv module, $(PYTHON) lacks it; on Debian and Ubuntu run: apt-get install python3-venv" >&2; exit 1; }
+endef
+
+.PHONY: demo test check clean
+
+demo: .venv-demo/installed
+	@mkdir -p demo
+	.venv-demo/bin/edgex run --source $(CLIP) --output demo/overlay.mp4 --contact-sheet demo/contact-sheet.png --records demo/records.jsonl
+	@echo "look at demo/contact-sheet.png and demo/overlay.mp4; demo/records.jsonl has one line a frame"
+
+test: check
+	.venv/bin/python -m pytest -rs --durations=15
+
+check: .venv/installed
+	scripts/check
+
+clean:
+	rm -rf .venv .venv-demo demo dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv-demo/installed: $(SHIPPED)
+	$(call environment,.venv-demo)
+	@echo "installing the light runtime into .venv-demo (once, about a minute)"
+	@.venv-demo/$(PIP) .
+	@touch $@
+
+# torch first, at the pinned version, and torchvision without its dependencies: so nothing asks for another torch.
+.venv/installed: pyproject.toml constraints.txt
+	$(call environment,.venv)
+	@echo "installing what the tests need into .venv (once, a few minutes)"
+	@.venv/$(PIP) --constraint constraints.txt $(INDEX) torch
+	@.venv/$(PIP) --constraint constraints.txt --no-deps $(INDEX) torchvision
+	@.venv/$(PIP) --constraint constraints.txt --editable '.[train,dev]'
+	@touch $@

@@ -30,8 +30,7 @@ def require_image(image: Any) -> Image:
     UsageError
         If it is anything else.
     """
-    whole = isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.size > 0
-    if not whole or image.shape[2] != 3:
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.shape[2:] != (3,) or image.size == 0:
         got = f"{image.dtype} {list(image.shape)}" if isinstance(image, np.ndarray) else type(image).__name__
         raise UsageError(f"expected a uint8 picture of shape [H, W, 3] (BGR), got {got}; convert it first")
     return image

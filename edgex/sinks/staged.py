@@ -160,6 +160,8 @@ def _require_folder(path: Path) -> None:
         pass
     except OSError as error:  # a name that is too long, a folder that may not be entered
         raise cannot_write(path, error) from error
+    if path.parent.exists() and not path.parent.is_dir():
+        raise SinkError(f"expected a folder to write {path.name} in, got the file {path.parent}; choose another folder")
     if not path.parent.is_dir():
         raise SinkError(
             f"expected a folder {path.parent} to write {path.name} in, got none; run: mkdir -p {path.parent}"

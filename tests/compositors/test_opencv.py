@@ -114,3 +114,13 @@ def test_extreme_logits_stay_masks() -> None:
     assert mask.dtype == np.float32
     assert np.isfinite(mask).all()
     assert (mask.min(), mask.max()) == (pytest.approx(0.0, abs=1e-30), 1.0)
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_strips_of_rows_meet_without_a_seam(style: Style, monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    image = random.integers(0, 256, (37, 29, 3), dtype=np.uint8)
+    logits = random.normal(0, 4, (3, 5, 7)).astype(np.float32)
+    drawing = Drawing((2, 0), (class_color(2), class_color(0)), style, 0.7)
+    monkeypatch.setattr(opencv, "STRIP_PX", 4 * 29)  # 37 rows: ten strips, the last of one row
+    assert_parity(opencv.open().compose(image, logits, drawing), image, logits, drawing)

@@ -51,7 +51,7 @@ def test_nothing_asked_for_opens_nothing() -> None:
         ({"records": "there"}, "got the folder"),
         ({"contact_sheet": "there"}, "ending in"),
         ({"contact_sheet": "c.mp4"}, "ending in"),
-        ({"output": "file/a.mp4"}, "mkdir -p"),
+        ({"output": "file/a.mp4"}, "choose another folder"),
         ({"output": "x" * 300 + ".mp4"}, "expected to write"),
     ],
 )

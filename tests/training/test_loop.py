@@ -152,7 +152,10 @@ def test_a_resumed_run_has_the_losses_of_an_uninterrupted_one(
     assert [*part.losses, *rest.losses] == pytest.approx(whole.losses, abs=1e-6)
     assert rest.figures["loss"] == pytest.approx(whole.figures["loss"], abs=1e-6)
     ends = [load_checkpoint(run.last) for run in (whole, rest)]
-    assert ends[0]["best_loss"] == pytest.approx(ends[1]["best_loss"], abs=1e-6)
+    for name in ("step", "epoch", "done", "stale", "best_loss"):
+        assert ends[0][name] == pytest.approx(ends[1][name], abs=1e-6)
+    validated = [logged(tmp_path / run)["val/loss"] for run in ("whole", "part")]
+    assert validated[0] == pytest.approx(validated[1], abs=1e-6)
     for name, value in ends[0]["model"].items():
         torch.testing.assert_close(value, ends[1]["model"][name], rtol=1e-5, atol=1e-6)
 

@@ -1,9 +1,9 @@
-"""Draw the good and the bad cases of the model card, with the clip's freely licensed pictures, none of which was trained on.
+"""Draw the good and the bad cases of the model card, with the clip's free pictures, none of which was trained on.
 
 Scenes are composed as the test split is; the bundle explains them; the ones with the highest and the lowest soft IoU
 are drawn: scene, truth (white; grey is left out), overlay of what the classifier predicts.
 
-    python -m benchmarks.cases STOCK OUT_FOLDER [BUNDLE]
+Usage: python -m benchmarks.cases STOCK OUT_FOLDER [BUNDLE]
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ def explain_scene(explainer: edgex.Explainer, scene: Scene, labels: list[str]) -
     iou = float(np.minimum(mask, truth)[valid].sum() / np.maximum(mask, truth)[valid].sum())
     predicted = [label for label, _ in explanation.top(3)]
     overlay = explanation.compose(predicted) if predicted else scene.image.copy()
-    caption = f"{', '.join(present)} -> {', '.join(f'{name} {score:.2f}' for name, score in explanation.top(3)) or 'nothing'}"
+    found = ", ".join(f"{label} {score:.2f}" for label, score in explanation.top(3)) or "nothing"
     tiles = [scene.image, _truth_picture(scene.segmentation), overlay]
     row = np.hstack([cv2.resize(tile, (TILE_PX * 4 // 3, TILE_PX), interpolation=cv2.INTER_AREA) for tile in tiles])
     strip = np.full((26, row.shape[1], 3), 32, np.uint8)
-    text = f"IoU {iou:.2f}   {caption}"
+    text = f"IoU {iou:.2f}   {', '.join(present)} -> {found}"
     cv2.putText(strip, text, (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA)
     return Case(iou, np.vstack([row, strip]).astype(np.uint8))
 
@@ -91,4 +91,5 @@ if __name__ == "__main__":
     if len(sys.argv) not in (3, 4):
         sys.exit("usage: python -m benchmarks.cases STOCK OUT_FOLDER [BUNDLE]")
     found = draw_cases(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]) if len(sys.argv) == 4 else None)
-    print(f"{len(found)} scenes, soft IoU {found[0].iou:.2f} to {found[-1].iou:.2f}, median {found[len(found) // 2].iou:.2f}")
+    best, median, worst = (found[place].iou for place in (0, len(found) // 2, -1))
+    print(f"{len(found)} scenes, soft IoU: best {best:.2f}, median {median:.2f}, worst {worst:.2f}")

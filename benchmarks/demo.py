@@ -1,6 +1,6 @@
 """What `make demo` does, measured: frames a second, milliseconds a stage and peak memory, as JSON.
 
-    python benchmarks/demo.py [--repeat 3] [--output benchmarks/results/demo.json]
+Usage: python benchmarks/demo.py [--repeat 3] [--output benchmarks/results/demo.json]
 """
 
 from __future__ import annotations

@@ -164,10 +164,8 @@ def _run(workers: int, jobs: Iterable[Job]) -> Generator[tuple[int, ...], None, 
 
 @contextmanager
 def _interrupts_ignored() -> Iterator[None]:
-    """Processes that start meanwhile inherit it: a terminal's Ctrl-C reaches them too, but the parent stops the work."""
-    if (
-        threading.current_thread() is not threading.main_thread()
-    ):  # only the main thread may, and only it is interrupted
+    """Processes that start meanwhile inherit it: Ctrl-C reaches them too, but the parent stops the work."""
+    if threading.current_thread() is not threading.main_thread():  # only the main one may, and only it is interrupted
         yield
         return
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)

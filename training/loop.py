@@ -152,6 +152,11 @@ def train(
     if fabric.world_size > 1:
         model = synced(model, fabric.device)
     state, optimizer_state = _restore(last, description, model) if options.resume else _fresh(last)
+    if state.done > batches.steps:
+        raise UsageError(
+            f"expected epochs of at least {state.done} steps, as {last} has done in this one, got {batches.steps}; "
+            "resume with the data and --batch of the first run"
+        )
     trained, optimizer = fabric.setup(model, _optimizer(model, options))
     _load_optimizer(optimizer, optimizer_state)
 
@@ -218,11 +223,11 @@ def train(
                 state.stale = 0 if figures["loss"] < state.best_loss - options.min_delta else state.stale + 1
                 better = figures["loss"] < state.best_loss
                 state.best_loss = min(state.best_loss, figures["loss"])
-            if state.done == batches.steps:
-                state.epoch, state.done = state.epoch + 1, 0
+                if state.done == batches.steps:  # complete only once it is validated; a resume makes up for that
+                    state.epoch, state.done = state.epoch + 1, 0
+                if better:
+                    save(best)
             save(last)
-            if reason != "interrupted" and better:
-                save(best)
             if reason == "finished" and any_process(fabric, interrupt.asked):
                 reason = "interrupted"
             elif reason == "finished" and 0 < options.patience <= state.stale:

@@ -60,7 +60,7 @@ PRESETS = {  # the paper's table, and `edge` for this project's own network
     "voc-resnet50": LossWeights(3, 1, 0.8, 0.01, 0.3),
     "coco-vgg16": LossWeights(1, 0.3, 0.3, 0.03, 0.1),
     "coco-resnet50": LossWeights(3, 0.05, 0.1, 0.01, 0.03),
-    "edge": LossWeights(1, 0.5, 1, 0.05, 0.3, 0.02, 0.30, absent=0.3, single=0.5),
+    "edge": LossWeights(1, 0.3, 1, 0.5, 0.3, 0.02, 0.30, absent=0.3, single=0.5),
 }
 
 

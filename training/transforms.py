@@ -87,7 +87,7 @@ class TensorDataset(Dataset[dict[str, Any]]):
         self.augmentation = augmentation or Augmentation()
         self.seed = seed
         self._epoch = torch.zeros((), dtype=torch.int64)
-        self._epoch.share_memory_()  # type: ignore[no-untyped-call]  # workers that outlive an epoch see it change
+        self._epoch.share_memory_()  # workers that outlive an epoch see it change
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch, from 0, whose variations are drawn next."""

@@ -1,6 +1,6 @@
-"""Make the shipped clip: photographs of objects that training never saw, moving over a photograph. Credits: CREDITS.md.
+"""Make the shipped clip: photographs of objects that training never saw, moving over a photograph.
 
-    python -m training.shipped.clip STOCK OUT.mp4          # STOCK is what `collect` wrote
+Credits: edgex/models/CREDITS.md. Usage, where STOCK is what `collect` wrote: python -m training.shipped.clip STOCK OUT.mp4
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def cut_out_flower() -> NDArray[np.uint8]:
     label = np.full(image.shape[:2], cv2.GC_BGD, np.uint8)
     label[40:420, 150:520] = cv2.GC_PR_FGD
     cv2.circle(label, (320, 220), 100, int(cv2.GC_FGD), -1)
-    cv2.grabCut(image, label, None, np.zeros((1, 65)), np.zeros((1, 65)), 8, cv2.GC_INIT_WITH_MASK)
+    cv2.grabCut(image, label, (0, 0, 1, 1), np.zeros((1, 65)), np.zeros((1, 65)), 8, cv2.GC_INIT_WITH_MASK)
     inside = ((label == cv2.GC_FGD) | (label == cv2.GC_PR_FGD)).astype(np.uint8)
     _, parts, statistics, _ = cv2.connectedComponentsWithStats(inside)
     largest = (parts == 1 + statistics[1:, cv2.CC_STAT_AREA].argmax()).astype(np.uint8) * 255

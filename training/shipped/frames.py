@@ -1,6 +1,6 @@
-"""Make the calibration frames that ship beside the bundle: crops of freely licensed photographs, none of the test split.
+"""Make the calibration frames that ship beside the bundle: crops of free photographs, none of the test split.
 
-The scenes themselves cannot ship, for the licences of their pictures; these photographs can. Credits: CREDITS.md.
+The scenes themselves cannot ship, for the licences of their pictures; these photographs can. Credits: edgex/models/CREDITS.md.
 
     python -m training.shipped.frames STOCK OUT_FOLDER        # STOCK is what `collect` wrote
 """
@@ -45,7 +45,8 @@ def cut(rng: np.random.Generator, image: Image) -> Image:
     crop = image[top : top + height, left : left + width, :]
     crop = crop[:, ::-1] if rng.random() < 0.5 else crop
     small = cv2.resize(crop, (round(HEIGHT * aspect), HEIGHT), interpolation=cv2.INTER_AREA)
-    return np.clip(small * rng.uniform(0.7, 1.3), 0, 255).astype(np.uint8)
+    lit: Image = np.clip(small * rng.uniform(0.7, 1.3), 0, 255).astype(np.uint8)
+    return lit
 
 
 def write_frames(stock: Path, out: Path) -> int:

@@ -1,6 +1,6 @@
 """Make the shipped clip: photographs of objects that training never saw, moving over a photograph.
 
-Credits: edgex/models/CREDITS.md. Usage, where STOCK is what `collect` wrote: python -m training.shipped.clip STOCK OUT.mp4
+Credits: edgex/models/CREDITS.md. STOCK is what `collect` wrote: python -m training.shipped.clip STOCK OUT.mp4
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Make the calibration frames that ship beside the bundle: crops of free photographs, none of the test split.
 
-The scenes themselves cannot ship, for the licences of their pictures; these photographs can. Credits: edgex/models/CREDITS.md.
+The scenes themselves cannot ship, for the licences of their pictures. Credits: edgex/models/CREDITS.md.
 
     python -m training.shipped.frames STOCK OUT_FOLDER        # STOCK is what `collect` wrote
 """

@@ -10,7 +10,6 @@ import multiprocessing
 import os
 import shutil
 import signal
-import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -151,7 +150,7 @@ def _run(workers: int, jobs: Iterable[Job]) -> Generator[tuple[int, ...], None, 
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers or None, context)
     try:
-        with _interrupts_ignored():  # workers start here
+        with _interrupts_blocked():  # workers start here
             done = pool.map(compose_one, jobs, chunksize=16)
         yield from done
     except BrokenProcessPool as error:
@@ -163,16 +162,13 @@ def _run(workers: int, jobs: Iterable[Job]) -> Generator[tuple[int, ...], None, 
 
 
 @contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """Processes that start meanwhile inherit it: Ctrl-C reaches them too, but the parent stops the work."""
-    if threading.current_thread() is not threading.main_thread():  # only the main one may, and only it is interrupted
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _interrupts_blocked() -> Iterator[None]:
+    """Processes that start meanwhile inherit it for good: the parent alone takes Ctrl-C, at the latest at the end."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _read_all(cutouts: list[list[Cutout]], backgrounds: list[Path]) -> None:

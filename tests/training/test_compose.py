@@ -229,7 +229,7 @@ def command(stock: Path, out: Path, *more: str) -> list[str]:
 
 
 def test_ctrl_c_leaves_no_partial_folder(stock: Path, tmp_path: Path) -> None:
-    many = command(stock, tmp_path / "out", "--scenes", "100000", "1", "1", "1", "--workers", "2")
+    many = command(stock, tmp_path / "out", "--scenes", "20000", "1", "1", "1", "--workers", "2")
     with subprocess.Popen(many, stderr=subprocess.PIPE, text=True, start_new_session=True) as run:
         while run.poll() is None and not list(tmp_path.glob(".*/JPEGImages/*")):
             time.sleep(0.05)

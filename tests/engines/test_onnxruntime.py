@@ -102,7 +102,7 @@ def test_closed_engine_says_so(bundle: Path) -> None:
 
 @pytest.mark.parametrize("threads", [0, -1])
 def test_threads_below_one_are_refused(bundle: Path, threads: int) -> None:
-    with pytest.raises(UsageError, match="at least 1 thread"):
+    with pytest.raises(UsageError, match="1 to 256 threads"):
         open_engine(bundle, threads=threads)
 
 

@@ -130,7 +130,7 @@ def test_any_onnx_classifier_is_an_explanandum_with_gradients(
     else:
         free = ({0: torch.export.Dim("n", min=1, max=64)},)
         torch.onnx.export(
-            ending_in_softmax, example, path, dynamo=True, opset_version=20, dynamic_shapes=(free,), verbose=False
+            ending_in_softmax, example, path, dynamo=True, opset_version=20, dynamic_shapes=free, verbose=False
         )
     loaded = load_explanandum(f"onnx:{path}", ForeignInput(labels, "multi-label"))
     assert (loaded.labels, loaded.task) == (("cat", "dog", "owl"), "multi-label")

@@ -61,7 +61,7 @@ def test_labels_txt_beside_it_fixes_the_labels(tmp_path: Path) -> None:
         ("file,labels\na.jpg,dog\n", r"columns path and labels in .*list\.csv, got file, labels"),
         ("path,labels\n", r"labels in .*list\.csv, got none in 0 lines"),
         ("path,labels\na.jpg,\n", r"labels in .*list\.csv, got none in 1 lines"),
-        ("path,labels,split\na.jpg,dog,valid\n", r"train, val, test in line 2 of .*list\.csv, got 'valid'"),
+        ("path,labels,split\na.jpg,dog,valid\n", r"train, val, test, seen in line 2 of .*list\.csv, got 'valid'"),
         ("path,labels,split\na.jpg,dog,train\na.jpg,cat,val\n", r"once in .*list\.csv, got a\.jpg again in line 3"),
         ("path,labels,split\na.jpg,dog,cat,train\n", r"line 2 of .*list\.csv, got others"),
         ("path,labels,split\na.jpg,dog\n", r"line 2 of .*list\.csv, got others"),

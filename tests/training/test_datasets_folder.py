@@ -87,7 +87,7 @@ def test_a_corrupt_picture_is_named(tmp_path: Path) -> None:
 def test_a_missing_path_and_an_unknown_split_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"voc:DIR, coco:DIR, folder:DIR or csv:FILE, got 'voc:.*nowhere'"):
         open_dataset(f"voc:{tmp_path / 'nowhere'}", "train")
-    with pytest.raises(UsageError, match="split of train, val, test, got 'trainval'"):
+    with pytest.raises(UsageError, match="split of train, val, test, seen, got 'trainval'"):
         open_dataset(str(tmp_path), "trainval")
     with pytest.raises(DataError, match=r"class folders at .*, got a file"):
         open_dataset(f"folder:{write_picture(tmp_path / 'one.png')}", "train")

@@ -29,6 +29,7 @@ def run_once(folder: Path) -> dict[str, Any]:
     command = [sys.executable, "-m", "edgex", "run", "--source", CLIP, *products, "--json"]
     finished = subprocess.run(list(map(str, command)), cwd=ROOT, check=True, capture_output=True, text=True)
     summary: dict[str, Any] = json.loads(finished.stdout)
+    del summary["products"]  # paths of this machine
     return summary
 
 

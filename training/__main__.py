@@ -110,9 +110,9 @@ def evaluate(
 
     Example: python -m training evaluate --data voc:scenes --explainer runs/explainer/best.pt --output report.json
     """
-    from training.checkpoint import ForeignInput
     from training.evaluate import EvaluateOptions
     from training.evaluate import evaluate as evaluate_explainer
+    from training.models.frozen import ForeignInput
     from training.progress import counting
     from training.report import tables
 
@@ -166,9 +166,9 @@ def export(
 
     Example: python -m training export --data voc:scenes --explainer runs/explainer/best.pt --output bundle.onnx
     """
-    from training.checkpoint import ForeignInput
     from training.export import ExportOptions
     from training.export import export as export_bundle
+    from training.models.frozen import ForeignInput
 
     options = ExportOptions(
         explainer=explainer,

@@ -6,39 +6,19 @@ import contextlib
 import dataclasses
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch import nn
 
-from edgex.errors import EdgexError, ModelError, UsageError
+from edgex.errors import EdgexError, ModelError
 from edgex.manifest import InputSpec, Task
 from training.models import build_explainer, build_explanandum
+from training.models.frozen import ForeignInput, LoadedNetwork, freeze
 
 KINDS = ("explanandum", "explainer")
 KEYS = ("kind", "architecture", "labels", "task", "input", "config", "model", "step", "epoch", "best_loss")
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedNetwork:
-    """A trained network and what it was trained for.
-
-    Attributes
-    ----------
-    module : in eval mode, no parameter requires a gradient
-    architecture : its name, or the file name of a foreign ONNX
-    labels : names of the C classes
-    task : "multi-label" or "single-label"
-    input : how a picture becomes its input
-    """
-
-    module: nn.Module
-    architecture: str
-    labels: tuple[str, ...]
-    task: Task
-    input: InputSpec
 
 
 def describe(kind: str, architecture: str, labels: tuple[str, ...], task: Task, spec: InputSpec) -> dict[str, Any]:
@@ -110,11 +90,6 @@ def read_input_spec(tree: Mapping[str, Any]) -> InputSpec:
     return InputSpec(**{**tree, "mean": tuple(tree["mean"]), "std": tuple(tree["std"])})
 
 
-def freeze(module: nn.Module) -> nn.Module:
-    """Put a module in eval mode for good: no dropout, no moving batch-norm statistics, no gradients of parameters."""
-    return module.eval().requires_grad_(False)
-
-
 def load_network(path: Path, kind: str) -> LoadedNetwork:
     """Rebuild a trained Explanandum or Explainer from its checkpoint, frozen.
 
@@ -162,28 +137,3 @@ def load_explanandum(uri: str, foreign: ForeignInput | None = None) -> LoadedNet
 
         return load_onnx_explanandum(Path(uri.removeprefix("onnx:")), foreign or ForeignInput())
     return load_network(Path(uri), "explanandum")
-
-
-@dataclass(frozen=True, slots=True)
-class ForeignInput:
-    """What an ONNX classifier without a manifest does not say of itself.
-
-    Attributes
-    ----------
-    labels : file with one class name a line, in the order of the outputs
-    task : "multi-label" or "single-label"
-    mean, std : normalisation, RGB of 0 to 1
-    size : height and width in pixels, or None for what the ONNX itself says
-    """
-
-    labels: Path | None = None
-    task: Task = "single-label"
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-    size: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.task not in get_args(Task):
-            raise UsageError(f"expected a task of {', '.join(get_args(Task))}, got {self.task!r}; choose one")
-        if min(self.std) <= 0:
-            raise UsageError(f"expected std above 0, got {self.std}; set --std")

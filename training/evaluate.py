@@ -12,12 +12,12 @@ import numpy as np
 import torch
 
 from edgex.errors import DataError, UsageError
-from training.checkpoint import ForeignInput
 from training.datasets import open_dataset
 from training.figures import save_gallery, save_heat_map
 from training.methods import Method
 from training.methods.explainer import ExplainerMethod
 from training.methods.gradcam import GradCamMethod
+from training.models.frozen import ForeignInput
 from training.pair import Pair, load_pair
 from training.scoring import PREDICTED, PROTOCOLS, Scores, score
 from training.shortcuts import shortcuts

@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 from edgex.errors import UsageError
 from edgex.manifest import Task
-from training.checkpoint import ForeignInput, describe, load_explanandum
+from training.checkpoint import describe, load_explanandum
 from training.datasets import foreground, open_dataset
 from training.explanandum import fill_from, plain, same_labels
 from training.loop import LoopOptions, train
 from training.losses import PRESETS, LossWeights, explainer_loss, merged_mask, upsample
 from training.models import build_explainer, start_from_explanandum
+from training.models.frozen import ForeignInput
 from training.objective import Batch, Outcome, Progress
 from training.transforms import Augmentation, TensorDataset
 

@@ -15,9 +15,9 @@ from edgex.errors import DataError, FidelityError, ModelError, UsageError
 from edgex.manifest import METADATA_KEY, InputSpec, Manifest
 from edgex.preprocess import preprocess
 from edgex.types import FloatArray
-from training.checkpoint import ForeignInput
 from training.datasets import open_dataset
 from training.models.classifier import Classifier
+from training.models.frozen import ForeignInput
 from training.models.onnx_explanandum import OneByOne, classifier_graph
 from training.onnx_graph import halve_weights, join, simplify
 from training.pair import load_pair

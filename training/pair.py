@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgex.errors import UsageError
-from training.checkpoint import ForeignInput, LoadedNetwork, load_checkpoint, load_explainer, load_explanandum
+from training.checkpoint import load_checkpoint, load_explainer, load_explanandum
+from training.models.frozen import ForeignInput, LoadedNetwork
 
 
 @dataclass(frozen=True, slots=True)

@@ -173,9 +173,9 @@ def explainer(
     from dataclasses import fields, replace
 
     from edgex.errors import UsageError
-    from training.checkpoint import ForeignInput
     from training.explainer import ExplainerOptions, train_explainer
     from training.losses import PRESETS, LossWeights
+    from training.models.frozen import ForeignInput
 
     if preset not in PRESETS:
         raise UsageError(f"expected a preset of {', '.join(PRESETS)}, got {preset!r}; choose one")

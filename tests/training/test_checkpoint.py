@@ -14,15 +14,9 @@ from torch import nn
 from edgex.errors import EdgexError, ModelError, UsageError
 from edgex.manifest import METADATA_KEY, InputSpec, Manifest
 from tests.training.pairs import LABELS, SPEC, write_pair
-from training.checkpoint import (
-    ForeignInput,
-    freeze,
-    load_checkpoint,
-    load_explainer,
-    load_explanandum,
-    save_checkpoint,
-)
+from training.checkpoint import load_checkpoint, load_explainer, load_explanandum, save_checkpoint
 from training.models import build_explanandum
+from training.models.frozen import ForeignInput, freeze
 from training.models.onnx_explanandum import OneByOne
 
 

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from edgex.errors import FidelityError, ModelError, UsageError
 from edgex.manifest import METADATA_KEY, Manifest
 from tests.training.pairs import LABELS, SPEC, write_pair, write_scenes
-from training.checkpoint import freeze
 from training.evaluate import EvaluateOptions, evaluate
 from training.export import TOLERANCE, Bundle, Exported, ExportOptions, checked, compare, export, to_onnx
+from training.models.frozen import freeze
 from training.onnx_graph import halve_weights, join, simplify
 from training.report import MAIN_SCORES
 

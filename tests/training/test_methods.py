@@ -9,12 +9,12 @@ from torch import nn
 from torch.nn.functional import interpolate
 
 from edgex.errors import UsageError
-from training.checkpoint import freeze
 from training.methods import merge
 from training.methods.constant import baseline_masks
 from training.methods.explainer import ExplainerMethod
 from training.methods.gradcam import GradCamMethod
 from training.models.classifier import Classifier, global_pool
+from training.models.frozen import freeze
 
 CLASSES = 4
 

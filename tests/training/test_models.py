@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from edgex.errors import MissingDependencyError, UsageError
-from training.checkpoint import freeze
 from training.models import (
     EXPLAINERS,
     EXPLANANDA,
@@ -20,6 +19,7 @@ from training.models import (
 )
 from training.models.edge import EdgeExplainer
 from training.models.efficientnet_lite import EfficientNetLite0Body, load_imagenet_weights
+from training.models.frozen import freeze
 
 
 @pytest.mark.parametrize("name", EXPLANANDA)

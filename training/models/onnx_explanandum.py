@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from edgex.errors import EdgexError, ModelError, UsageError
 from edgex.manifest import METADATA_KEY, InputSpec, Manifest, Task
-from training.checkpoint import ForeignInput, LoadedNetwork, freeze
 from training.datasets import read_labels
+from training.models.frozen import ForeignInput, LoadedNetwork, freeze
 from training.torchvision_shim import torchvision  # noqa: F401  # onnx2torch imports torchvision
 
 CLASS_LOGITS = "class_logits"  # this output of a bundle is the classifier's

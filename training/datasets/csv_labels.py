@@ -11,8 +11,8 @@ from typing import Any
 
 from edgex.errors import DataError
 from edgex.manifest import Task
-from edgex.types import FloatArray
-from training.datasets import SPLITS, Sample, Split, multi_hot, read_image, read_labels, read_text, split_by_hash
+from training.datasets import SPLITS, Split, multi_hot, read_labels, read_text, split_by_hash
+from training.datasets.labelled_files import LabelledFiles
 
 VAL_SHARE, TEST_SHARE = 0.1, 0.1
 
@@ -25,7 +25,7 @@ class _Row:
     split: str
 
 
-class CsvDataset:
+class CsvDataset(LabelledFiles):
     """One split of a CSV of labelled pictures.
 
     Paths are relative to the CSV. An empty labels cell is a picture with no label. Without a column `split` the
@@ -53,7 +53,7 @@ class CsvDataset:
         if not self.labels:
             raise DataError(f"expected labels in {file}, got none in {len(rows)} lines; fill the column labels")
         split_of = split_by_hash((row.path for row in rows), VAL_SHARE, TEST_SHARE)
-        self._samples: list[tuple[Path, FloatArray]] = []
+        super().__init__()
         for row in rows:
             target, path = multi_hot(row.labels, self.labels, file), file.parent / row.path
             if (row.split or split_of[row.path]) != split:
@@ -65,21 +65,6 @@ class CsvDataset:
             raise DataError(
                 f"expected pictures of the split {split} in {file}, got none of {len(rows)}; set it in the column split"
             )
-
-    def __len__(self) -> int:
-        return len(self._samples)
-
-    def path(self, index: int) -> Path:
-        """Return the file of one picture."""
-        return self._samples[index][0]
-
-    def target(self, index: int) -> FloatArray:
-        """Return the target of one picture, float32 [C]."""
-        return self._samples[index][1].copy()
-
-    def load(self, index: int) -> Sample:
-        """Read one picture; there is no segmentation."""
-        return Sample(read_image(self.path(index)), self.target(index), None, self.path(index))
 
 
 def _read_rows(file: Path) -> list[_Row]:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from edgex.errors import DataError
 from edgex.manifest import Task
-from edgex.types import FloatArray
-from training.datasets import SPLITS, SUFFIXES, Sample, Split, multi_hot, read_image, read_labels, split_by_hash
+from training.datasets import SPLITS, SUFFIXES, Split, multi_hot, read_labels, split_by_hash
+from training.datasets.labelled_files import LabelledFiles
 
 VAL_SHARE, TEST_SHARE = 0.1, 0.1
 
 
-class FolderDataset:
+class FolderDataset(LabelledFiles):
     """One split of an image folder; each picture has the one label that its folder names.
 
     When the sub-folders are train, val and test (any of them, and nothing else), they are the splits. Otherwise each
@@ -47,7 +47,7 @@ class FolderDataset:
         for name in found:
             if not any(files for folder, files in pictures.items() if folder.name == name):
                 raise DataError(f"expected pictures in the class folder {name} of {root}, got none; fill or remove it")
-        self._samples: list[tuple[Path, FloatArray]] = []
+        super().__init__()
         for folder, files in pictures.items():
             target = multi_hot([folder.name], self.labels, folder)
             if split_folders:
@@ -61,21 +61,6 @@ class FolderDataset:
                 f"expected pictures of the split {split} in {root}, got none; "
                 f"make {root / split} with one folder a class, or give each class at least three pictures"
             )
-
-    def __len__(self) -> int:
-        return len(self._samples)
-
-    def path(self, index: int) -> Path:
-        """Return the file of one picture."""
-        return self._samples[index][0]
-
-    def target(self, index: int) -> FloatArray:
-        """Return the target of one picture, float32 [C], with a single 1."""
-        return self._samples[index][1].copy()
-
-    def load(self, index: int) -> Sample:
-        """Read one picture; there is no segmentation."""
-        return Sample(read_image(self.path(index)), self.target(index), None, self.path(index))
 
 
 def _folders(root: Path) -> list[Path]:

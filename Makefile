@@ -1,5 +1,7 @@
 # make demo    the shipped model explains the shipped clip; light runtime, no torch
 # make test    what the project promises, checked: lint, format, types, tests
+# make sanitize  the CPU kernels' tests under AddressSanitizer and UndefinedBehaviorSanitizer
+# make fuzz    a minute of random requests to the kernels
 # make check   lint, format and types alone
 # make clean   removes the environments, the caches and the demo
 #
@@ -10,7 +12,7 @@ INDEX ?=
 
 MODEL := edgex/models/shipped.onnx
 CLIP := edgex/models/shipped.mp4
-SHIPPED := pyproject.toml $(shell find edgex kernels -type f -not -path '*/__pycache__/*')
+SHIPPED := pyproject.toml $(shell find edgex kernels -type f -not -path '*/__pycache__/*' -not -name _native.so)
 PIP := bin/python -m pip --disable-pip-version-check -qq install
 
 # $(call environment,FOLDER): makes a virtual environment unless a working one stands there.
@@ -21,7 +23,7 @@ define environment
 		"expected Python's venv module, $(PYTHON) lacks it; on Debian and Ubuntu run: apt-get install python3-venv" >&2; exit 1; }
 endef
 
-.PHONY: demo test check clean
+.PHONY: demo test sanitize fuzz check clean
 
 demo: .venv-demo/installed
 	@mkdir -p demo
@@ -34,7 +36,19 @@ test: check
 check: .venv/installed
 	scripts/check
 
+# Preloaded, because Python itself is compiled without them; leaks are not looked for, for Python's own are many.
+sanitize: .venv/installed
+	@mkdir -p build
+	.venv/bin/python kernels/build.py build/sanitized.so --sanitize
+	LD_PRELOAD="$$($${CXX:-g++} -print-file-name=libasan.so) $$($${CXX:-g++} -print-file-name=libstdc++.so)" \
+		ASAN_OPTIONS=detect_leaks=0 EDGEX_NATIVE_LIBRARY=build/sanitized.so \
+		.venv/bin/python -m pytest -rs tests/compositors/test_native.py tests/kernels/test_native.py tests/test_preprocess.py
+
+fuzz: .venv/installed
+	.venv/bin/python -m benchmarks.fuzz_kernels --seconds 60
+
 clean:
+	rm -f edgex/_native.so
 	rm -rf .venv .venv-demo demo dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -45,7 +59,7 @@ clean:
 	@touch $@
 
 # torch first, at the pinned version, and torchvision without its dependencies: so nothing asks for another torch.
-.venv/installed: pyproject.toml constraints.txt
+.venv/installed: pyproject.toml constraints.txt $(wildcard kernels/*.h kernels/*.cpp kernels/build.py)
 	$(call environment,.venv)
 	@echo "installing what the tests need into .venv (once, a few minutes)"
 	@.venv/$(PIP) --constraint constraints.txt $(INDEX) torch

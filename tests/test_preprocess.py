@@ -7,11 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgex import native
 from edgex.errors import UsageError
 from edgex.manifest import ColorOrder, InputSpec
-from edgex.preprocess import preprocess, resize_area
+from edgex.preprocess import preprocess, preprocess_opencv, resize_area
 from edgex.types import Image
 
+# What this CPU can run, as the library itself says; empty where there is none.
+SETS = native.instruction_sets() if native.available() else ()
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -79,7 +82,40 @@ def test_values_equal_scale_and_offset_over_the_whole_picture(color: ColorOrder)
     scale = (1.0 / (255.0 * np.asarray(STD))).astype(np.float32)
     offset = (-np.asarray(MEAN) / np.asarray(STD)).astype(np.float32)
     expected = (small * scale + offset).transpose(2, 0, 1)[None]
-    np.testing.assert_array_equal(preprocess(image, InputSpec(9, 11, MEAN, STD, color=color)), expected)
+    np.testing.assert_array_equal(preprocess_opencv(image, InputSpec(9, 11, MEAN, STD, color=color)), expected)
+
+
+def levels(image: Image, height: int, width: int) -> np.ndarray:
+    """Return what `preprocess` makes of a picture, as levels [height, width, 3]."""
+    tensor = preprocess(image, InputSpec(height, width, (0, 0, 0), (1, 1, 1), color="BGR"))
+    return tensor[0].transpose(1, 2, 0) * 255
+
+
+@settings(max_examples=200, deadline=None)
+@given(SIDE, SIDE, SIDE, SIDE, st.integers(0, 99))
+def test_every_value_is_a_level_beside_the_exact_mean(
+    rows: int, columns: int, height: int, width: int, seed: int
+) -> None:
+    image = np.random.default_rng(seed).integers(0, 256, (rows, columns, 3), dtype=np.uint8)
+    found = levels(image, height, width)
+    np.testing.assert_allclose(found, np.round(found), atol=1e-3)
+    limit = 0.501 if native.available() else 1.5  # OpenCV rounds between the axes
+    assert np.abs(found - exactly(image, height, width)).max() <= limit
+
+
+@pytest.mark.parametrize("instructions", SETS)
+@pytest.mark.parametrize(("shape", "target"), [((211, 377), (48, 64)), ((30, 41), (96, 80)), ((300, 20), (64, 64))])
+def test_few_values_differ_from_the_exact_mean_rounded_half_up(
+    shape: tuple[int, int], target: tuple[int, int], instructions: str
+) -> None:
+    image = np.random.default_rng(2).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    before = native.instruction_set()
+    native.set_instruction_set(instructions)
+    try:
+        found = np.round(levels(image, *target))
+    finally:
+        native.set_instruction_set(before)
+    assert (found != np.floor(exactly(image, *target) + 0.5)).mean() <= 0.001  # means that lie halfway to 7 digits
 
 
 @pytest.mark.parametrize("spec", [InputSpec(5, 7, MEAN, STD), InputSpec(9, 14, MEAN, STD, color="BGR")])

@@ -8,16 +8,19 @@ Non-finite logits count as minus infinity. `reference.py` is the oracle.
 from __future__ import annotations
 
 import importlib
+import logging
 from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgex.errors import UsageError
+from edgex.errors import EdgexError, UsageError
 from edgex.types import Drawing, FloatArray, Image
 
-COMPOSITORS = ("opencv", "reference")  # the order in which "auto" tries them
+COMPOSITORS = ("cuda", "native", "opencv", "reference")  # the order in which "auto" tries them
+
+log = logging.getLogger(__name__)
 
 
 class Compositor(Protocol):
@@ -45,10 +48,34 @@ def require_mask_logits(mask_logits: FloatArray, classes: Sequence[int]) -> None
 
 
 def open_compositor(name: str = "auto") -> Compositor:
-    """Open a compositor by name, or the first of COMPOSITORS for "auto"."""
-    if name == "auto":
-        name = COMPOSITORS[0]
-    if name not in COMPOSITORS:
-        raise UsageError(f"expected a compositor of auto, {', '.join(COMPOSITORS)}, got {name!r}; choose one")
+    """Open a compositor.
+
+    Parameters
+    ----------
+    name : one of COMPOSITORS, or "auto" for the first that works here, the log says why one was passed over
+
+    Raises
+    ------
+    UsageError
+        If there is no such compositor.
+    EdgexError
+        If the one that was named does not work here; it never falls back.
+    """
+    if name != "auto":
+        if name not in COMPOSITORS:
+            raise UsageError(f"expected a compositor of auto, {', '.join(COMPOSITORS)}, got {name!r}; choose one")
+        return _open(name)
+    for each in COMPOSITORS[:-1]:
+        try:
+            compositor = _open(each)
+        except EdgexError as error:
+            log.info("compositor %s passed over: %s", each, error)
+        else:
+            log.info("compositor %s", each)
+            return compositor
+    return _open(COMPOSITORS[-1])
+
+
+def _open(name: str) -> Compositor:
     compositor: Compositor = importlib.import_module(f"edgex.compositors.{name}").open()
     return compositor

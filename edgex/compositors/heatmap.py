@@ -7,6 +7,7 @@ By Stefan van der Walt and Nathaniel Smith for matplotlib, dedicated to the publ
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgex.types import Image
 
@@ -33,3 +34,12 @@ INFERNO = (  # 256 colors as rrggbb
 def heat_table() -> Image:
     """Return uint8 [256, 3], blue, green, red; entry i is the color of a mask of i / 255, linear in between."""
     return np.frombuffer(bytes.fromhex(INFERNO), np.uint8).reshape(256, 3)[:, ::-1].copy()
+
+
+def wide_heat_table(entries: int) -> NDArray[np.float64]:
+    """Return float64 [entries, 4], blue, green, red, 0: the heat table between mask 0 and 1, linear in between."""
+    place = np.linspace(0.0, 255.0, entries)
+    table = np.zeros((entries, 4))
+    for channel, column in enumerate(heat_table().T.astype(np.float64)):
+        table[:, channel] = np.interp(place, np.arange(256), column)
+    return table

@@ -1,0 +1,44 @@
+"""Compositor on the CPU kernels (kernels/composite.cpp): one pass over the picture, only the shown classes are read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgex import native
+from edgex.compositors import require_mask_logits
+from edgex.errors import MissingDependencyError
+from edgex.types import Drawing, Image, require_image
+
+
+def open() -> NativeCompositor:
+    """Open the compositor. Raises MissingDependencyError where the kernels were not compiled."""
+    if reason := native.reason_missing():
+        raise MissingDependencyError(reason)
+    return NativeCompositor()
+
+
+class NativeCompositor:
+    """Compositor on the CPU kernels; threads may share it."""
+
+    name = "native"
+
+    def compose(
+        self, image: Image, mask_logits: NDArray[np.floating], drawing: Drawing, out: Image | None = None
+    ) -> Image:
+        """Return a uint8 [H, W, 3] picture; `mask_logits` is float32 or float16 [C, h, w].
+
+        `out` is what to write to instead of a new array: `image` itself, or writable memory apart from every input.
+        """
+        require_image(image)
+        require_mask_logits(mask_logits, drawing.classes)
+        return native.compose(image, mask_logits, drawing, out)
+
+    def masks(
+        self, mask_logits: NDArray[np.floating], classes: Sequence[int], height: int, width: int
+    ) -> NDArray[np.uint8]:
+        """Return uint8 [K, height, width], round(255 * mask), one mask per class (no maximum between them)."""
+        require_mask_logits(mask_logits, classes)
+        return native.masks(mask_logits, tuple(classes), height, width)

@@ -1,5 +1,5 @@
 # make demo    the shipped model explains the shipped clip; light runtime, no torch
-# make test    what the project promises, checked: lint, format, types, tests
+# make test    what the project promises, checked: lint, format, types, sanitizers, tests
 # make sanitize  the CPU kernels' tests under AddressSanitizer and UndefinedBehaviorSanitizer
 # make fuzz    a minute of random requests to the kernels
 # make check   lint, format and types alone
@@ -30,19 +30,14 @@ demo: .venv-demo/installed
 	.venv-demo/bin/edgex run --source $(CLIP) --output demo/overlay.mp4 --contact-sheet demo/contact-sheet.png --records demo/records.jsonl
 	@echo "look at demo/contact-sheet.png and demo/overlay.mp4; demo/records.jsonl has one line a frame"
 
-test: check
+test: check sanitize
 	.venv/bin/python -m pytest -rs --durations=15
 
 check: .venv/installed
 	scripts/check
 
-# Preloaded, because Python itself is compiled without them; leaks are not looked for, for Python's own are many.
 sanitize: .venv/installed
-	@mkdir -p build
-	.venv/bin/python kernels/build.py build/sanitized.so --sanitize
-	LD_PRELOAD="$$($${CXX:-g++} -print-file-name=libasan.so) $$($${CXX:-g++} -print-file-name=libstdc++.so)" \
-		ASAN_OPTIONS=detect_leaks=0 EDGEX_NATIVE_LIBRARY=build/sanitized.so \
-		.venv/bin/python -m pytest -rs tests/compositors/test_native.py tests/kernels/test_native.py tests/test_preprocess.py
+	@PYTHON=.venv/bin/python scripts/sanitize
 
 fuzz: .venv/installed
 	.venv/bin/python -m benchmarks.fuzz_kernels --seconds 60
@@ -61,6 +56,7 @@ clean:
 # torch first, at the pinned version, and torchvision without its dependencies: so nothing asks for another torch.
 .venv/installed: pyproject.toml constraints.txt $(wildcard kernels/*.h kernels/*.cpp kernels/build.py)
 	$(call environment,.venv)
+	@scripts/compiler
 	@echo "installing what the tests need into .venv (once, a few minutes)"
 	@.venv/$(PIP) --constraint constraints.txt $(INDEX) torch
 	@.venv/$(PIP) --constraint constraints.txt --no-deps $(INDEX) torchvision

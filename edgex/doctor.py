@@ -81,7 +81,7 @@ def examine(root: Path = Path("/")) -> Report:
     runtimes = [check for module in RUNTIMES if (check := _runtime(module)) is not None]
     shipped = (_bundle(), _clip())
     checks = (_python(), _system(root), _cpu(root), _memory(root), *runtimes, _encoder(), *shipped)
-    return Report((*checks, _cameras(root), _gpu(root)))
+    return Report((*checks, _cpu_kernels(), _cameras(root), _gpu(root), *_cuda_kernels()))
 
 
 def _python() -> Check:
@@ -130,6 +130,23 @@ def _runtime(module: str) -> Check | None:
     if not used:
         return Check(f"runtime {module}", "none", f"{found}, not used by this version of edgex")
     return Check(f"backend {module}", "ok", found, needed=module == BACKENDS[0])
+
+
+def _cpu_kernels() -> Check:
+    from edgex import native
+
+    if reason := native.reason_missing():
+        found = f"OpenCV composes and preprocesses instead, which takes two to ten times as long: {reason}"
+        return Check("CPU kernels", "gap", found, f"apt-get install g++ && {_INSTALL_AGAIN}")
+    return Check("CPU kernels", "ok", f"compiled, {native.instruction_set()}, up to {native.threads()} threads")
+
+
+def _cuda_kernels() -> list[Check]:
+    """Say whether the GPU's kernels can run; nothing where there is no GPU that asks for them."""
+    from edgex import cuda
+
+    state, found, mend = cuda.check()
+    return [] if state == "none" else [Check("CUDA kernels", state, found, mend)]
 
 
 def _encoder() -> Check:

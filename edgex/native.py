@@ -1,4 +1,4 @@
-"""The CPU kernels: finds, loads and calls the library that `pip install` compiled from `kernels/`. It alone knows ctypes.
+"""The CPU kernels: finds, loads and calls the library that `pip install` compiled from `kernels/`.
 
 A call gives the interpreter's lock back while it works, and allocates nothing once its buffers have grown.
 """
@@ -91,7 +91,7 @@ def compose(image: Image, mask_logits: NDArray[np.floating], drawing: Drawing, o
     image, logits = _rows(require_image(image)), _logits(mask_logits)
     picture = np.empty(image.shape, np.uint8) if out is None else _writable(out, image, mask_logits)
     height, width = image.shape[:2]
-    call = arguments.composite(drawing, height, width, logits.shape, logits.dtype == np.float16)
+    call = arguments.composite(drawing, height, width, logits.shape, bool(logits.dtype == np.float16))
     classes, colors = _drawn(drawing)
     call.image, call.image_stride = image.ctypes.data, image.strides[0]
     call.picture, call.picture_stride = picture.ctypes.data, picture.strides[0]
@@ -107,7 +107,7 @@ def masks(mask_logits: NDArray[np.floating], classes: tuple[int, ...], height: i
     if planes.size == 0:
         return planes
     logits, chosen = _logits(mask_logits), np.array(classes, np.int32)
-    call = arguments.masks(len(classes), height, width, logits.shape, logits.dtype == np.float16)
+    call = arguments.masks(len(classes), height, width, logits.shape, bool(logits.dtype == np.float16))
     call.picture, call.logits, call.classes = planes.ctypes.data, logits.ctypes.data, chosen.ctypes.data
     _check(_library().edgex_composite(ctypes.byref(call)))
     return planes
@@ -139,7 +139,9 @@ def preprocess(image: Image, spec: InputSpec, out: NDArray[np.floating] | None =
         raise UsageError(
             f"expected out as contiguous float32 or float16 {list(shape)}, got {_named(out)}; leave it out"
         )
-    call = arguments.preprocess(spec, *image.shape[:2], half=tensor.dtype == np.float16)
+    if np.may_share_memory(tensor, image):
+        raise UsageError("expected out as memory of its own, got an overlap with the picture; pass another array")
+    call = arguments.preprocess(spec, image.shape[0], image.shape[1], bool(tensor.dtype == np.float16))
     call.image, call.image_stride, call.tensor = image.ctypes.data, image.strides[0], tensor.ctypes.data
     _check(_library().edgex_preprocess(ctypes.byref(call)))
     return tensor

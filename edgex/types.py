@@ -36,6 +36,16 @@ def require_image(image: Any) -> Image:
     return image
 
 
+def is_whole(value: Any) -> bool:
+    """Tell whether `value` is a whole number, Python's or NumPy's; true and false are none."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def is_color(value: Any) -> bool:
+    """Tell whether `value` is a Color."""
+    return isinstance(value, tuple) and len(value) == 3 and all(is_whole(v) and 0 <= v <= 255 for v in value)
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
     """One picture of a source.
@@ -91,13 +101,18 @@ class Drawing:
     fill: Color = (104, 116, 124)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.classes, tuple) or not all(is_whole(index) for index in self.classes):
+            raise UsageError(f"expected classes as a tuple of whole numbers, got {self.classes!r}; convert them first")
         if not self.classes:
             raise UsageError("expected at least one class to draw, got none; name one")
+        if not isinstance(self.colors, tuple) or not all(is_color(color) for color in (*self.colors, self.fill)):
+            got = f"{self.colors!r} and {self.fill!r}"
+            raise UsageError(f"expected colors and fill as tuples of three whole numbers of 0 to 255, got {got}")
         if len(self.colors) != len(self.classes):
             raise UsageError(f"expected {len(self.classes)} colors, one a class, got {len(self.colors)}; give one each")
         if self.style not in STYLES:
             raise UsageError(f"expected a style of {', '.join(STYLES)}, got {self.style!r}; choose one")
-        if not 0.0 <= self.opacity <= 1.0:
+        if not isinstance(self.opacity, (int, float, np.number)) or not 0.0 <= self.opacity <= 1.0:
             raise UsageError(f"expected an opacity of 0 to 1, got {self.opacity}; choose one in between")
 
 

@@ -46,6 +46,12 @@ def test_anything_else_is_named(image: Any, got: str) -> None:
     [
         ({"classes": (), "colors": ()}, "at least one class"),
         ({"classes": (0, 1)}, "expected 2 colors"),
+        ({"classes": [0]}, r"classes as a tuple of whole numbers, got \[0\]"),
+        ({"classes": (0.5,)}, r"tuple of whole numbers, got \(0.5,\)"),
+        ({"colors": ((0, 0, 256),)}, "three whole numbers of 0 to 255"),
+        ({"colors": ((0, 0),)}, "three whole numbers of 0 to 255"),
+        ({"fill": (0, -1, 0)}, "three whole numbers of 0 to 255"),
+        ({"opacity": None}, "opacity of 0 to 1"),
         ({"style": "cubist"}, "overlay, heat, cutout, outline, got 'cubist'"),
         ({"opacity": 1.01}, "opacity of 0 to 1"),
         ({"opacity": -0.01}, "opacity of 0 to 1"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import email
 import json
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -16,6 +17,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 BUNDLE = ROOT / "edgex/models/shipped.onnx"
+LIBRARY = "edgex/_native.so"
+COMPOSES = """
+from edgex import doctor, native
+from edgex.compositors import open_compositor
+(check,) = [check for check in doctor.examine().checks if check.name == "CPU kernels"]
+print(open_compositor().name, check.state, native.reason_missing())
+"""
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 LIST_COMMANDS = """
 import json, typer.main
@@ -25,10 +33,11 @@ print(json.dumps(sorted(typer.main.get_command(app).commands)))
 pytestmark = pytest.mark.slow
 
 
-def call(*command: str | Path, cwd: Path) -> str:
-    """Run a command without this checkout on its path and without a compiler; return what it prints."""
-    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
-    environment |= {"CC": "/bin/false", "CXX": "/bin/false", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+def call(*command: str | Path, cwd: Path, compiler: str | None = "/bin/false") -> str:
+    """Run a command without this checkout on its path and, unless told, without a compiler; return what it prints."""
+    hidden = ("PYTHONPATH", "PYTHONHOME", *(() if compiler else ("CC", "CXX")))
+    environment = {name: value for name, value in os.environ.items() if name not in hidden}
+    environment |= {"PIP_DISABLE_PIP_VERSION_CHECK": "1"} | ({"CC": compiler, "CXX": compiler} if compiler else {})
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stdout}\n{done.stderr}"
     return done.stdout
@@ -52,12 +61,16 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return binaries
 
 
-def test_it_is_pure_python_and_holds_the_package_the_kernel_sources_and_the_licence(wheel: Path) -> None:
+def test_without_a_compiler_it_is_pure_python_and_holds_the_package_the_kernel_sources_and_the_licence(
+    wheel: Path,
+) -> None:
     assert wheel.name.endswith("-py3-none-any.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     tracked = [path for path in (ROOT / "edgex").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    tracked.remove(ROOT / LIBRARY) if ROOT / LIBRARY in tracked else None
+    assert LIBRARY not in names
     expected = {path.relative_to(ROOT).as_posix() for path in tracked}
-    kernels = [path for path in (ROOT / "kernels").rglob("*") if path.is_file()]
+    kernels = [path for path in (ROOT / "kernels").rglob("*") if path.is_file() and path.suffix != ".pyc"]
     expected |= {f"edgex/{path.relative_to(ROOT).as_posix()}" for path in kernels}
     assert kernels
     assert expected <= names
@@ -109,3 +122,23 @@ def test_the_shipped_bundle_explains_a_picture(installed: Path, tmp_path: Path) 
     assert composed.shape == picture.shape
     (line,) = (tmp_path / "records.jsonl").read_text().splitlines()
     assert json.loads(line)["index"] == 0
+
+
+def test_without_a_compiler_opencv_composes_and_the_doctor_says_so(installed: Path, tmp_path: Path) -> None:
+    said = call(installed / "python", "-c", COMPOSES, cwd=tmp_path)
+    assert said.startswith("opencv gap expected the compiled CPU kernels")
+    assert "apt-get install g++" in said
+
+
+def test_with_a_compiler_the_kernels_are_in_it(installed: Path, tmp_path: Path) -> None:
+    if shutil.which("c++") is None and shutil.which("g++") is None:
+        pytest.skip("no C++ compiler: apt-get install g++")
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path, ROOT]
+    call(*command, cwd=tmp_path, compiler=None)
+    (built,) = tmp_path.glob("edgex-*.whl")
+    assert "-py3-none-" in built.name
+    assert not built.name.endswith("-any.whl")
+    assert LIBRARY in zipfile.ZipFile(built).namelist()
+    # Beside the other installation, so that what both need is not fetched again.
+    call(installed / "python", "-m", "pip", "install", "--quiet", "--no-deps", "--target", "here", built, cwd=tmp_path)
+    assert call(installed / "python", "-c", COMPOSES, cwd=tmp_path / "here").strip() == "native ok None"

@@ -10,15 +10,16 @@ from __future__ import annotations
 import importlib
 import logging
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgex.errors import EdgexError, UsageError
-from edgex.types import Drawing, FloatArray, Image
+from edgex.types import Drawing, FloatArray, Image, is_whole
 
 COMPOSITORS = ("cuda", "native", "opencv", "reference")  # the order in which "auto" tries them
+LONGEST_SIDE = 1 << 20  # pixels: no picture is longer, and a mask that long fits memory
 
 log = logging.getLogger(__name__)
 
@@ -38,13 +39,25 @@ class Compositor(Protocol):
         ...
 
 
-def require_mask_logits(mask_logits: FloatArray, classes: Sequence[int]) -> None:
-    """Raise UsageError unless `mask_logits` is [C, h, w] with h and w of at least 1 and every class lies below C."""
+def require_mask_logits(mask_logits: Any, classes: Sequence[int]) -> None:
+    """Raise UsageError unless `mask_logits` is a floating [C, h, w], none of them 0, and every class lies below C."""
+    if not isinstance(mask_logits, np.ndarray) or not np.issubdtype(mask_logits.dtype, np.floating):
+        got = mask_logits.dtype if isinstance(mask_logits, np.ndarray) else type(mask_logits).__name__
+        raise UsageError(f"expected mask logits as an array of float32, got {got}; convert them first")
     if mask_logits.ndim != 3 or mask_logits.size == 0:
         raise UsageError(f"expected mask logits of shape [C, h, w], got {list(mask_logits.shape)}; pass one picture's")
-    outside = [index for index in classes if not 0 <= index < len(mask_logits)]
+    if not isinstance(classes, (Sequence, np.ndarray)):
+        raise UsageError(f"expected classes as a list of whole numbers, got {classes!r}; pass indices")
+    outside = [index for index in classes if not is_whole(index) or not 0 <= index < len(mask_logits)]
     if outside:
-        raise UsageError(f"expected classes of 0 to {len(mask_logits) - 1}, got {outside[0]}; use the model's own")
+        raise UsageError(f"expected classes of 0 to {len(mask_logits) - 1}, got {outside[0]!r}; use the model's own")
+
+
+def require_size(height: Any, width: Any) -> None:
+    """Raise UsageError unless masks can be drawn at `height` x `width` pixels."""
+    for side in (height, width):
+        if not is_whole(side) or not 1 <= side <= LONGEST_SIDE:
+            raise UsageError(f"expected a height and width of 1 to {LONGEST_SIDE} pixels, got {side!r}; choose others")
 
 
 def open_compositor(name: str = "auto") -> Compositor:

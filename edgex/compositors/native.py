@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgex import native
-from edgex.compositors import require_mask_logits
+from edgex.compositors import require_mask_logits, require_size
 from edgex.errors import MissingDependencyError
 from edgex.types import Drawing, Image, require_image
 
@@ -41,4 +41,5 @@ class NativeCompositor:
     ) -> NDArray[np.uint8]:
         """Return uint8 [K, height, width], round(255 * mask), one mask per class (no maximum between them)."""
         require_mask_logits(mask_logits, classes)
+        require_size(height, width)
         return native.masks(mask_logits, tuple(classes), height, width)

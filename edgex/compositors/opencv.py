@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgex.compositors import require_mask_logits
+from edgex.compositors import require_mask_logits, require_size
 from edgex.compositors.heatmap import wide_heat_table
 from edgex.types import Color, Drawing, FloatArray, Image, require_image
 
@@ -64,6 +64,7 @@ class OpenCVCompositor:
     def masks(self, mask_logits: FloatArray, classes: Sequence[int], height: int, width: int) -> NDArray[np.uint8]:
         """Return uint8 [K, height, width], round(255 * mask), one mask per class (no maximum between them)."""
         require_mask_logits(mask_logits, classes)
+        require_size(height, width)
         planes = np.empty((len(classes), height, width), np.uint8)
         for plane, index in zip(planes, classes, strict=True):
             cv2.convertScaleAbs(mask(mask_logits[index], height, width), dst=plane, alpha=255.0)

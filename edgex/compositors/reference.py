@@ -23,7 +23,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edgex.compositors import require_mask_logits
+from edgex.compositors import require_mask_logits, require_size
 from edgex.compositors.heatmap import heat_table
 from edgex.types import Drawing, FloatArray, Image, require_image
 
@@ -69,6 +69,7 @@ class ReferenceCompositor:
     def masks(self, mask_logits: FloatArray, classes: Sequence[int], height: int, width: int) -> NDArray[np.uint8]:
         """Return uint8 [K, height, width], round(255 * mask), one mask per class (no maximum between them)."""
         require_mask_logits(mask_logits, classes)
+        require_size(height, width)
         planes = [to_uint8(255.0 * sigmoid(sample(mask_logits[index], height, width))) for index in classes]
         return np.stack(planes) if planes else np.zeros((0, height, width), np.uint8)
 

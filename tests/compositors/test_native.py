@@ -199,8 +199,10 @@ def test_out_that_overlaps_an_input_is_refused() -> None:
 
 
 def test_logits_of_another_type_are_refused() -> None:
-    for kind in (np.float64, np.int32, np.uint8):
-        with pytest.raises(UsageError, match="mask logits in float32 or float16, got"):
+    with pytest.raises(UsageError, match="mask logits in float32 or float16, got float64"):
+        open_compositor("native").compose(IMAGE, LOGITS.astype(np.float64), drawing_of(1, "overlay"))
+    for kind in (np.int32, np.uint8, np.bool_):
+        with pytest.raises(UsageError, match="mask logits as an array of float32, got"):
             open_compositor("native").compose(IMAGE, LOGITS.astype(kind), drawing_of(1, "overlay"))
 
 

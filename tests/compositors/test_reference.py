@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 
+from edgex import native
 from edgex.compositors import open_compositor, reference
 from edgex.compositors.heatmap import heat_table
 from edgex.errors import UsageError
@@ -122,8 +123,10 @@ def test_masks_are_per_class() -> None:
     assert open_compositor("reference").masks(logits, [], 2, 1).shape == (0, 2, 1)
 
 
-@pytest.mark.parametrize("name", ["reference", "opencv"])
+@pytest.mark.parametrize("name", ["reference", "opencv", "native"])
 def test_wrong_requests_are_refused(name: str) -> None:
+    if name == "native" and not native.available():
+        pytest.skip(f"no CPU kernels: {native.reason_missing()}")
     compositor = open_compositor(name)
     with pytest.raises(UsageError, match="classes of 0 to 1, got 2"):
         compositor.compose(grey(0), np.zeros((2, 1, 1), np.float32), Drawing((2,), (BLUE,)))
@@ -131,12 +134,21 @@ def test_wrong_requests_are_refused(name: str) -> None:
         compositor.masks(np.zeros((2, 1, 1), np.float32), [-1], 1, 1)
     with pytest.raises(UsageError, match=r"\[C, h, w\], got \[1, 2, 1, 1\]"):
         compositor.masks(np.zeros((1, 2, 1, 1), np.float32), [0], 1, 1)
+    with pytest.raises(UsageError, match="classes as a list of whole numbers, got None"):
+        compositor.masks(np.zeros((2, 1, 1), np.float32), None, 1, 1)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"classes of 0 to 1, got 0\.5"):
+        compositor.masks(np.zeros((2, 1, 1), np.float32), [0.5], 1, 1)  # type: ignore[list-item]
+    for side in (0, -1, 2.0, None, 1 << 31):
+        with pytest.raises(UsageError, match="a height and width of 1 to"):
+            compositor.masks(np.zeros((2, 1, 1), np.float32), [0], side, 1)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="array of float32, got list"):
+        compositor.masks([[[0.0]]], [0], 1, 1)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="uint8 picture"):
         compositor.compose(np.zeros((2, 2, 3), np.float32), np.zeros((2, 1, 1), np.float32), Drawing((0,), (BLUE,)))
 
 
 def test_unknown_compositor_is_refused() -> None:
-    with pytest.raises(UsageError, match="expected a compositor of auto, opencv, reference, got 'gpu'"):
+    with pytest.raises(UsageError, match="expected a compositor of auto, cuda, native, opencv, reference, got 'gpu'"):
         open_compositor("gpu")
 
 

@@ -20,6 +20,7 @@ FINE = 128  # a colour is passed in 1/128 of a level
 HEAT_ENTRIES = 4096
 MASK = len(STYLES)  # the style that writes plain masks; the others follow the order of STYLES
 LARGEST_AXIS = (1 << 30) - 1  # source times target of one axis: the kernels place pixels in 32-bit integers
+WIDEST_LINE = 170  # pixels: a tile of the CUDA kernel looks no further
 
 _I32, _I64, _F32, _ADDRESS = ctypes.c_int32, ctypes.c_int64, ctypes.c_float, ctypes.c_void_p
 
@@ -67,7 +68,10 @@ def composite(drawing: Drawing, height: int, width: int, logits_shape: Sequence[
         If an axis is too long for the kernels.
     """
     channels, rows, columns = logits_shape
-    require_axes((height, rows), (width, columns))
+    require_axes((height, rows), (width, columns), (rows, columns))
+    line = max(1, (min(height, width) + 180) // 360)
+    if line > WIDEST_LINE:
+        raise UsageError(f"expected a side of at most {360 * WIDEST_LINE} pixels, got {height} x {width}; scale down")
     return Composite(
         pictures=1,
         height=height,
@@ -78,7 +82,7 @@ def composite(drawing: Drawing, height: int, width: int, logits_shape: Sequence[
         count=len(drawing.classes),
         style=STYLES.index(drawing.style),
         half=half,
-        line=max(1, (min(height, width) + 180) // 360),
+        line=line,
         opacity=drawing.opacity,
     )
 
@@ -86,7 +90,7 @@ def composite(drawing: Drawing, height: int, width: int, logits_shape: Sequence[
 def masks(count: int, height: int, width: int, logits_shape: Sequence[int], half: bool) -> Composite:
     """Return a call that writes the plain masks of `count` classes; otherwise as `composite`."""
     channels, rows, columns = logits_shape
-    require_axes((count * height, 1), (height, rows), (width, columns))
+    require_axes((count * height, 1), (height, rows), (width, columns), (rows, columns))
     return Composite(
         pictures=1,
         height=height,
@@ -138,9 +142,7 @@ def preprocess(spec: InputSpec, height: int, width: int, half: bool) -> Preproce
 
 
 def require_axes(*axes: tuple[int, int]) -> None:
-    """Raise UsageError where an axis's two lengths are too large for the kernels together."""
+    """Raise UsageError where two lengths are too large for the kernels together."""
     for one, other in axes:
         if one * other > LARGEST_AXIS:
-            raise UsageError(
-                f"expected axes whose lengths multiply to less than 2^30, got {one} and {other}; scale down"
-            )
+            raise UsageError(f"expected lengths that multiply to less than 2^30, got {one} and {other}; scale down")

@@ -33,7 +33,7 @@ def cache_folder() -> Path:
 
 
 def sources(folder: Path | None = None) -> Mapping[str, str]:
-    """Return file name -> text of every .cu and .h of the kernels.
+    """Return file name -> text of every .cu, .cuh and .h of the kernels.
 
     Raises
     ------
@@ -42,7 +42,7 @@ def sources(folder: Path | None = None) -> Mapping[str, str]:
     """
     folder = kernel_sources() if folder is None else folder
     found = {
-        path.name: path.read_text(encoding="utf-8") for path in sorted([*folder.glob("*.cu"), *folder.glob("*.h")])
+        path.name: path.read_text(encoding="utf-8") for path in sorted([*folder.glob("*.cu*"), *folder.glob("*.h")])
     }
     missing = [f"{name}.cu" for name in MODULES if f"{name}.cu" not in found]
     if missing:

@@ -6,8 +6,23 @@ namespace edgex {
 namespace EDGEX_ISA {
 namespace {
 
+#if defined(__AVX512F__)
+constexpr int VECTOR = 64;  // bytes
+#elif defined(__AVX2__)
+constexpr int VECTOR = 32;
+#else
+constexpr int VECTOR = 16;
+#endif
+constexpr int LANES = VECTOR / 4, VECTORS = GROUP / LANES;
+typedef float Lanes __attribute__((vector_size(VECTOR)));
+typedef int Whole __attribute__((vector_size(VECTOR)));
+
+constexpr float STEEP = 1e4f;  // beyond, a logit reached by way of another would be off by a tenth of a level
+
 struct Buffers {
     float* mixed;       // [count][columns]: the logits of one row, mixed between the two rows of logits around it
+    float* pairs;       // [count][columns + 1][2]: each of them, and the rise to the next; the last rises are 0
+    int* seen;          // [count]: the classes that may show in a chunk
     float* best;        // [CHUNK + PAD]: the largest sample
     float* sample;      // [CHUNK + PAD]
     int* winner;        // [CHUNK + PAD]: which class gave it
@@ -18,9 +33,13 @@ struct Buffers {
     unsigned char* inside;  // [2 line + 1][width + 2 line + PAD], for OUTLINE
 };
 
+long long pairs_of(const Composite& call) { return 2 * (call.columns + 1LL); }  // values of a class
+
 Buffers buffers(const Composite& call, char* scratch) {
     Buffers b;
     b.mixed = take<float>(scratch, static_cast<long long>(call.count) * call.columns);
+    b.pairs = take<float>(scratch, call.count * pairs_of(call));
+    b.seen = take<int>(scratch, call.count);
     b.best = take<float>(scratch, CHUNK + PAD);
     b.sample = take<float>(scratch, CHUNK + PAD);
     b.winner = take<int>(scratch, CHUNK + PAD);
@@ -48,16 +67,29 @@ void mix_class(const Composite& call, const T* plane, Tap y, float* mixed) {
     for (int x = 0; x < call.columns; ++x) mixed[x] = mix(value_of(low[x]), value_of(high[x]), y.weight);
 }
 
-void mix_row(const Composite& call, int picture, int y, int from, int to, float* mixed) {
+// Mix the logits of the classes [from, to) for row y; return whether all of them are far from STEEP.
+bool mix_row(const Composite& call, int picture, int y, int from, int to, const Buffers& b) {
     const Tap at = tap(y, call.rows, call.height);
     const char* logits = static_cast<const char*>(call.logits) + picture * call.logits_step;
     const long long plane = static_cast<long long>(call.rows) * call.columns;
+    float steepest = 0.0f;
     for (int k = from; k < to; ++k) {
         const long long start = call.classes[k] * plane;
-        float* row = mixed + static_cast<long long>(k) * call.columns;
+        float* row = b.mixed + static_cast<long long>(k) * call.columns;
+        float* pairs = b.pairs + k * pairs_of(call);
         if (call.half) mix_class(call, reinterpret_cast<const unsigned short*>(logits) + start, at, row);
         else mix_class(call, reinterpret_cast<const float*>(logits) + start, at, row);
+        for (int x = 0; x < call.columns; ++x) {
+            const float size = row[x] < 0.0f ? -row[x] : row[x];
+            steepest = size > steepest ? size : steepest;
+        }
+        for (int x = 0; x < call.columns; ++x) {
+            pairs[2 * x] = row[x];
+            pairs[2 * x + 1] = x + 1 < call.columns ? row[x + 1] - row[x] : 0.0f;
+        }
+        pairs[2 * call.columns] = pairs[2 * call.columns + 1] = 0.0f;  // read behind the last, with no weight
     }
+    return steepest < STEEP;
 }
 
 struct Range {
@@ -76,15 +108,15 @@ Range range_of(const CompositePlan& plan, int chunk, const float* mixed) {
     return range;
 }
 
-// Segments run from left to right, and each may write past its end what the next one then overwrites.
-void sample_chunk(const CompositePlan& plan, int chunk, const float* mixed, float* __restrict samples) {
+// Any plan: segments run from left to right, and each may write past its end what the next one then overwrites.
+void sample_segments(const CompositePlan& plan, int chunk, const float* mixed, float* __restrict samples) {
     for (int s = plan.first_segment[chunk]; s < plan.first_segment[chunk + 1]; ++s) {
         const Segment segment = plan.segments[s];
         const float low = mixed[segment.lower], rise = mixed[segment.upper] - low;
-        for (int x = segment.begin; x < segment.end; x += ACROSS) {
+        for (int x = segment.begin; x < segment.end; x += GROUP) {
             const float* weights = plan.weights + x;
             float* __restrict to = samples + (x - chunk * CHUNK);
-            for (int i = 0; i < ACROSS; ++i) to[i] = low + weights[i] * rise;
+            for (int i = 0; i < GROUP; ++i) to[i] = low + weights[i] * rise;
         }
     }
 }
@@ -96,29 +128,69 @@ void keep_larger(const float* __restrict sample, int k, float* __restrict best, 
     }
 }
 
-// Fill best and, where there are several classes, winner. A class too low to show anywhere in the chunk is passed over:
-// it changes no weight. Return what best lies between, from below.
-Range largest(const Composite& call, const CompositePlan& plan, int chunk, const Buffers& b) {
+// Fill best and, where there are several classes, winner, one class after the other.
+void largest_of_segments(const Composite& call, const CompositePlan& plan, int chunk, int seen, const Buffers& b) {
+    sample_segments(plan, chunk, b.mixed + static_cast<long long>(b.seen[0]) * call.columns, b.best);
+    for (int x = 0; x < CHUNK && call.count > 1; ++x) b.winner[x] = b.seen[0];
+    for (int each = 1; each < seen; ++each) {
+        sample_segments(plan, chunk, b.mixed + static_cast<long long>(b.seen[each]) * call.columns, b.sample);
+        keep_larger(b.sample, b.seen[each], b.best, b.winner);
+    }
+}
+
+// The same for gentle logits and a plan in groups: all classes of a vector of pixels at once, so that best and winner
+// stay in registers, and every access is aligned. Two to three times as fast with several classes.
+template <bool ONE>
+void largest_of_groups(const Composite& call, const CompositePlan& plan, int chunk, int seen, const Buffers& b) {
+    const int width = call.width - chunk * CHUNK, end = width < CHUNK ? width : CHUNK;
+    const int *cells = plan.cells + chunk * (CHUNK / GROUP), *classes = b.seen;
+    const float *nears = plan.near + chunk * CHUNK, *beyonds = plan.beyond + chunk * CHUNK, *pairs = b.pairs;
+    const long long stride = pairs_of(call);
+    float* bests = b.best;
+    int *winners = b.winner, x = 0;
+    for (; x < end; x += LANES) {
+        const float* here = pairs + 2 * cells[x / GROUP];
+        Lanes near, beyond;
+        __builtin_memcpy(&near, nears + x, VECTOR);
+        __builtin_memcpy(&beyond, beyonds + x, VECTOR);
+        const auto sample = [&](int k) {
+            const float* pair = here + k * stride;
+            return pair[0] + near * pair[1] + beyond * pair[3];
+        };
+        Lanes best = sample(classes[0]);
+        Whole winner = Whole{} + classes[0];
+        for (int each = 1; each < seen && !ONE; ++each) {
+            const int k = classes[each];
+            const Lanes next = sample(k);
+            winner = next > best ? Whole{} + k : winner;
+            best = next > best ? next : best;
+        }
+        __builtin_memcpy(bests + x, &best, VECTOR);
+        if (!ONE) __builtin_memcpy(winners + x, &winner, VECTOR);
+    }
+    for (; !ONE && x % BLOCK != 0; ++x) winners[x] = 0;  // behind the row: `paint` takes whole blocks
+}
+
+// Fill best and winner. A class too low to show anywhere in the chunk is passed over: it changes no weight. Return what
+// best lies between, from below.
+Range largest(const Composite& call, const CompositePlan& plan, int chunk, bool gentle, const Buffers& b) {
     Range all = {MISSING, MISSING};
-    bool none = true;
+    int seen = 0;
     for (int k = 0; k < call.count; ++k) {
-        const float* mixed = b.mixed + static_cast<long long>(k) * call.columns;
-        const Range range = range_of(plan, chunk, mixed);
+        const Range range = range_of(plan, chunk, b.mixed + static_cast<long long>(k) * call.columns);
         all.low = range.low > all.low ? range.low : all.low;
         all.high = range.high > all.high ? range.high : all.high;
-        if (range.high < NOTHING) continue;
-        if (none) {
-            sample_chunk(plan, chunk, mixed, b.best);
-            for (int x = 0; x < CHUNK && call.count > 1; ++x) b.winner[x] = k;
-            none = false;
-            continue;
-        }
-        sample_chunk(plan, chunk, mixed, b.sample);
-        keep_larger(b.sample, k, b.best, b.winner);
+        if (range.high >= NOTHING) b.seen[seen++] = k;
     }
-    if (none) {
+    if (seen == 0) {
         for (int x = 0; x < CHUNK; ++x) b.best[x] = MISSING;
         for (int x = 0; x < CHUNK; ++x) b.winner[x] = 0;
+    } else if (!gentle || !plan.grouped) {
+        largest_of_segments(call, plan, chunk, seen, b);
+    } else if (call.count == 1) {
+        largest_of_groups<true>(call, plan, chunk, seen, b);
+    } else {
+        largest_of_groups<false>(call, plan, chunk, seen, b);
     }
     return all;
 }
@@ -132,35 +204,54 @@ void colour(const short* table, const int* index, short* painted, int pixels) {
     }
 }
 
+// Three values for each: what holds for a pixel, for its bytes.
+template <int PIXELS>
+void spread(const short* __restrict from, short* __restrict to) {
+    for (int x = 0; x < PIXELS; ++x) {
+        to[3 * x] = from[x];
+        to[3 * x + 1] = from[x];
+        to[3 * x + 2] = from[x];
+    }
+}
+
+// Where no class but the first and the last pixel's won: choose between their two patterns.
+void choose(const int* __restrict winner, const short* one, const short* other, short* __restrict painted) {
+    short mark[BLOCK], marks[3 * BLOCK];
+    for (int x = 0; x < BLOCK; ++x) mark[x] = winner[x] == winner[BLOCK - 1] ? -1 : 0;
+    spread<BLOCK>(mark, marks);
+    for (int i = 0; i < 3 * BLOCK; ++i) painted[i] = static_cast<short>(one[i] ^ (marks[i] & (one[i] ^ other[i])));
+}
+
 // Give each block of pixels its colours: the pattern of the class that won all of them, or colours pixel by pixel.
-void paint(const Composite& call, const CompositePlan& plan, const Buffers& b, const short* (&block_colors)[CHUNK / BLOCK]) {
-    for (int block = 0; block < CHUNK / BLOCK; ++block) {
+void paint(const Composite& call, const CompositePlan& plan, int pixels, const Buffers& b,
+           const short* (&block_colors)[CHUNK / BLOCK]) {
+    for (int block = 0; block * BLOCK < pixels; ++block) {
         block_colors[block] = plan.patterns;
         if (call.count == 1) continue;
         const int* winner = b.winner + block * BLOCK;
-        int differs = 0;
-        for (int x = 0; x < BLOCK; ++x) differs |= winner[x] ^ winner[0];
-        block_colors[block] = plan.patterns + static_cast<long long>(winner[0]) * 3 * BLOCK;
-        if (!differs) continue;
+        const int first = winner[0], last = winner[BLOCK - 1];
+        int differs = 0, third = 0;
+        for (int x = 0; x < BLOCK; ++x) {
+            differs |= winner[x] ^ first;
+            third |= (winner[x] != first) & (winner[x] != last);
+        }
+        const short* pattern = plan.patterns + static_cast<long long>(first) * 3 * BLOCK;
         short* painted = b.painted + block * BLOCK * 3;
-        colour(call.colors, winner, painted, BLOCK);
-        block_colors[block] = painted;
+        block_colors[block] = differs ? painted : pattern;
+        if (third) colour(call.colors, winner, painted, BLOCK);
+        else if (differs) choose(winner, pattern, plan.patterns + static_cast<long long>(last) * 3 * BLOCK, painted);
     }
 }
 
 void blend_chunk(const unsigned char* from, unsigned char* to, int pixels, const Buffers& b,
                  const short* const (&block_colors)[CHUNK / BLOCK]) {
-    for (int x = 0; x < CHUNK; ++x) {
-        b.spread[3 * x] = b.weight[x];
-        b.spread[3 * x + 1] = b.weight[x];
-        b.spread[3 * x + 2] = b.weight[x];
-    }
+    spread<CHUNK>(b.weight, b.spread);
     int x = 0;
     for (; x + BLOCK <= pixels; x += BLOCK) {
-        const short *colors = block_colors[x / BLOCK], *spread = b.spread + 3 * x;
+        const short *colors = block_colors[x / BLOCK], *weights = b.spread + 3 * x;
         // Apart from `from` and `to`, which may be one; in 16 bits, in which the compiler finds the rounding product.
         short levels[3 * BLOCK];
-        for (int i = 0; i < 3 * BLOCK; ++i) levels[i] = static_cast<short>(blend(from[3 * x + i], colors[i], spread[i]));
+        for (int i = 0; i < 3 * BLOCK; ++i) levels[i] = static_cast<short>(blend(from[3 * x + i], colors[i], weights[i]));
         for (int i = 0; i < 3 * BLOCK; ++i) to[3 * x + i] = static_cast<unsigned char>(levels[i]);
     }
     for (int i = 3 * x; i < 3 * pixels; ++i)
@@ -171,27 +262,40 @@ void copy(const unsigned char* from, unsigned char* to, int pixels) {
     if (from != to) __builtin_memcpy(to, from, static_cast<unsigned long>(pixels) * 3);
 }
 
-void overlay_chunk(const Composite& call, const CompositePlan& plan, int chunk, const Buffers& b,
+// Turn the largest samples into weights: of the mask, or of what it hides.
+template <bool HIDDEN>
+void weigh(Range range, float strength, const float* __restrict best, short* __restrict weight) {
+    constexpr float sign = HIDDEN ? -1.0f : 1.0f;
+    if (range.low > -NEAR && range.high < NEAR) {  // nothing to limit, which saves a tenth of this loop
+        for (int x = 0; x < CHUNK; ++x) weight[x] = static_cast<short>(weight_of(sigmoid_near(sign * best[x]), strength));
+    } else {
+        for (int x = 0; x < CHUNK; ++x) weight[x] = static_cast<short>(weight_of(sigmoid(sign * best[x]), strength));
+    }
+}
+
+void overlay_chunk(const Composite& call, const CompositePlan& plan, int chunk, bool gentle, const Buffers& b,
                    const unsigned char* from, unsigned char* to, int pixels) {
-    if (largest(call, plan, chunk, b).high < NOTHING) return copy(from, to, pixels);
-    for (int x = 0; x < CHUNK; ++x) b.weight[x] = static_cast<short>(weight_of(sigmoid(b.best[x]), strength_of(call)));
+    const Range range = largest(call, plan, chunk, gentle, b);
+    if (range.high < NOTHING) return copy(from, to, pixels);
+    weigh<false>(range, strength_of(call), b.best, b.weight);
     const short* block_colors[CHUNK / BLOCK];
-    paint(call, plan, b, block_colors);
+    paint(call, plan, pixels, b, block_colors);
     blend_chunk(from, to, pixels, b, block_colors);
 }
 
-void cutout_chunk(const Composite& call, const CompositePlan& plan, int chunk, const Buffers& b,
+void cutout_chunk(const Composite& call, const CompositePlan& plan, int chunk, bool gentle, const Buffers& b,
                   const unsigned char* from, unsigned char* to, int pixels) {
-    if (largest(call, plan, chunk, b).low > -NOTHING) return copy(from, to, pixels);
-    for (int x = 0; x < CHUNK; ++x) b.weight[x] = static_cast<short>(weight_of(sigmoid(-b.best[x]), strength_of(call)));
+    const Range range = largest(call, plan, chunk, gentle, b);
+    if (range.low > -NOTHING) return copy(from, to, pixels);
+    weigh<true>(range, strength_of(call), b.best, b.weight);
     const short* block_colors[CHUNK / BLOCK];
     for (const short*& colors : block_colors) colors = plan.patterns;
     blend_chunk(from, to, pixels, b, block_colors);
 }
 
-void heat_chunk(const Composite& call, const CompositePlan& plan, int chunk, const Buffers& b,
+void heat_chunk(const Composite& call, const CompositePlan& plan, int chunk, bool gentle, const Buffers& b,
                 const unsigned char* from, unsigned char* to, int pixels) {
-    largest(call, plan, chunk, b);
+    largest(call, plan, chunk, gentle, b);
     const short weight = static_cast<short>(weight_of(1.0f, strength_of(call)));
     for (int x = 0; x < CHUNK; ++x) b.weight[x] = weight;
     for (int x = 0; x < CHUNK; ++x) b.winner[x] = heat_entry(sigmoid(b.best[x]));
@@ -222,9 +326,9 @@ unsigned char* inside_row(const Composite& call, const Buffers& b, int y) {
 
 void find_inside(const Composite& call, const CompositePlan& plan, int picture, int y, const Buffers& b) {
     unsigned char* inside = inside_row(call, b, y);
-    mix_row(call, picture, y, 0, call.count, b.mixed);
+    const bool gentle = mix_row(call, picture, y, 0, call.count, b);
     for (int chunk = 0; chunk < plan.chunks; ++chunk) {
-        largest(call, plan, chunk, b);
+        largest(call, plan, chunk, gentle, b);
         const int pixels = pixels_of(call, chunk);
         inside_bytes(b.best, b.bytes);
         __builtin_memcpy(inside + chunk * CHUNK, b.bytes, static_cast<unsigned long>(pixels));
@@ -241,7 +345,7 @@ void outline_row(const Composite& call, const CompositePlan& plan, int picture, 
     const int bottom = y + call.line < call.height ? y + call.line : call.height - 1;
     const unsigned char *here = inside_row(call, b, y), *above = inside_row(call, b, top), *below = inside_row(call, b, bottom);
     const short weight = static_cast<short>(weight_of(1.0f, strength_of(call)));
-    mix_row(call, picture, y, 0, call.count, b.mixed);
+    const bool gentle = mix_row(call, picture, y, 0, call.count, b);
     for (int chunk = 0; chunk < plan.chunks; ++chunk) {
         const int begin = chunk * CHUNK, pixels = pixels_of(call, chunk);
         int drawn = 0;
@@ -257,9 +361,9 @@ void outline_row(const Composite& call, const CompositePlan& plan, int picture, 
             continue;
         }
         for (int x = pixels; x < CHUNK; ++x) b.weight[x] = 0;
-        largest(call, plan, chunk, b);
+        largest(call, plan, chunk, gentle, b);
         const short* block_colors[CHUNK / BLOCK];
-        paint(call, plan, b, block_colors);
+        paint(call, plan, pixels, b, block_colors);
         blend_chunk(from + 3 * begin, to + 3 * begin, pixels, b, block_colors);
     }
 }
@@ -281,14 +385,14 @@ void mask_rows(const Composite& call, const CompositePlan& plan, int picture, in
         const int k = row / call.height, y = row % call.height;
         unsigned char* to = planes + static_cast<long long>(row) * call.width;
         const float* mixed = b.mixed + static_cast<long long>(k) * call.columns;
-        mix_row(call, picture, y, k, k + 1, b.mixed);
+        mix_row(call, picture, y, k, k + 1, b);
         for (int chunk = 0; chunk < plan.chunks; ++chunk) {
             const int pixels = pixels_of(call, chunk);
             if (range_of(plan, chunk, mixed).high < NOTHING) {
                 __builtin_memset(to + chunk * CHUNK, 0, static_cast<unsigned long>(pixels));
                 continue;
             }
-            sample_chunk(plan, chunk, mixed, b.best);
+            sample_segments(plan, chunk, mixed, b.best);
             mask_bytes(b.best, b.bytes);
             __builtin_memcpy(to + chunk * CHUNK, b.bytes, static_cast<unsigned long>(pixels));
         }
@@ -305,11 +409,11 @@ void composite_rows(const Composite& call, const CompositePlan& plan, int pictur
     const unsigned char* image = call.image + picture * call.image_step;
     unsigned char* drawn = call.picture + picture * call.picture_step;
     for (int y = begin; y < end; ++y) {
-        mix_row(call, picture, y, 0, call.count, b.mixed);
+        const bool gentle = mix_row(call, picture, y, 0, call.count, b);
         const unsigned char* from = image + y * call.image_stride;
         unsigned char* to = drawn + y * call.picture_stride;
         for (int chunk = 0; chunk < plan.chunks; ++chunk)
-            draw(call, plan, chunk, b, from + 3LL * chunk * CHUNK, to + 3LL * chunk * CHUNK, pixels_of(call, chunk));
+            draw(call, plan, chunk, gentle, b, from + 3LL * chunk * CHUNK, to + 3LL * chunk * CHUNK, pixels_of(call, chunk));
     }
 }
 

@@ -7,7 +7,7 @@
 // Pictures may start anywhere and have any stride; where base, stride and step are multiples of 16 bytes (for masks:
 // base, width and step) access is by 16 bytes, else by single bytes. `colors` and `heat` start at multiples of 8 bytes.
 #include "composite.h"
-#include "device.h"
+#include "device.cuh"
 
 #define BLOCK 128
 #define TILE_ROWS 16

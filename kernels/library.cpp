@@ -100,21 +100,38 @@ int run(const Call& call, const Plan& plan, void (*rows)(const Call&, const Plan
     return job.failed ? -1 : 0;
 }
 
-bool planned(const Composite& call, CompositePlan& plan) {
-    const int chunks = (call.width + CHUNK - 1) / CHUNK, colors = call.style == CUTOUT ? 1 : call.count;
-    const bool painted = call.style == OVERLAY || call.style == CUTOUT || call.style == OUTLINE;
-    const long long patterns = painted ? 3LL * BLOCK * colors : 0;
-    char* memory = plan_memory.at_least(sizeof(Segment) * static_cast<long long>(call.width) + sizeof(int) * (chunks + 1LL) +
-                                        sizeof(float) * (call.width + static_cast<long long>(PAD)) + sizeof(short) * patterns + 64 * 4);
-    if (!memory) return false;
-    Segment* segments = take<Segment>(memory, call.width);
-    int* first = take<int>(memory, chunks + 1);
-    float* weights = take<float>(memory, call.width + PAD);
-    short* repeated = take<short>(memory, patterns);
+// Fill in where pixels lie among columns of logits; kept, because the next frame has the same size.
+bool placed(int width, int columns, CompositePlan& plan) {
+    thread_local Kept memory;
+    thread_local CompositePlan kept{};
+    thread_local int kept_width = 0, kept_columns = 0;
+    if (width == kept_width && columns == kept_columns) {
+        plan = kept;
+        return true;
+    }
+    const int chunks = (width + CHUNK - 1) / CHUNK, groups = (width + GROUP - 1) / GROUP;
+    kept_width = 0;
+    char* free = memory.at_least((sizeof(Segment) + 3 * sizeof(float)) * (width + static_cast<long long>(PAD)) +
+                                 sizeof(int) * (chunks + groups + 1LL) + 64 * 8);
+    if (!free) return false;
+    Segment* segments = take<Segment>(free, width);
+    float* weights = take<float>(free, width + PAD);
+    float* near = take<float>(free, width + PAD);
+    float* beyond = take<float>(free, width + PAD);
+    int* first = take<int>(free, chunks + 1);
+    int* cells = take<int>(free, groups);
     int count = 0;
-    for (int x = 0; x < call.width; ++x) {
-        const Tap at = tap(x, call.columns, call.width);
+    bool grouped = true;
+    for (int x = 0; x < width + PAD; ++x) {
+        const bool in_row = x < width;
+        const Tap at = in_row ? tap(x, columns, width) : Tap{0, 0, 0.0f};
         weights[x] = at.weight;
+        if (in_row && x % GROUP == 0) cells[x / GROUP] = at.lower;
+        const int further = in_row ? at.lower - cells[x / GROUP] : 0;
+        near[x] = further == 0 ? at.weight : 1.0f;
+        beyond[x] = further == 0 ? 0.0f : at.weight;
+        grouped = grouped && further <= 1;
+        if (!in_row) continue;
         if (x % CHUNK == 0) first[x / CHUNK] = count;
         if (x % CHUNK != 0 && segments[count - 1].lower == at.lower) {
             segments[count - 1].end = x + 1;
@@ -124,9 +141,19 @@ bool planned(const Composite& call, CompositePlan& plan) {
         }
     }
     first[chunks] = count;
-    for (int i = 0; i < PAD; ++i) weights[call.width + i] = 0.0f;
+    plan = kept = {segments, first, weights, cells, near, beyond, grouped, nullptr, chunks};
+    kept_width = width, kept_columns = columns;
+    return true;
+}
+
+bool planned(const Composite& call, CompositePlan& plan) {
+    if (!placed(call.width, call.columns, plan)) return false;
+    if (call.style == HEAT || call.style == MASK) return true;
+    const long long patterns = 3LL * BLOCK * (call.style == CUTOUT ? 1 : call.count);
+    short* repeated = reinterpret_cast<short*>(plan_memory.at_least(sizeof(short) * patterns));
+    if (!repeated) return false;
     for (long long i = 0; i < patterns; ++i) repeated[i] = call.colors[i / (3 * BLOCK) * 4 + i % 3];
-    plan = {segments, first, weights, repeated, chunks};
+    plan.patterns = repeated;
     return true;
 }
 

@@ -23,6 +23,7 @@ constexpr float STEEPEST = 1e20f;
 constexpr int HEAT_ENTRIES = 4096;  // 16 between two colours of the map: off by at most a fifth of a level
 constexpr int FINE = 128;           // a colour is given in 1/128 of a level, so that a heat colour is not rounded twice
 constexpr int FULL = 32767;         // a weight of 1
+constexpr float NEAR = 41.0f;       // beyond this logit a mask is 0 or 1 to 18 digits
 constexpr float NOTHING = -11.1f;   // below this logit a weight rounds to 0: 1 / (1 + exp(11.1)) < 0.5 / FULL
 
 struct Tap {  // which two of an axis's values a pixel lies between, and the weight of the upper one
@@ -108,29 +109,31 @@ EDGEX_BOTH Tap tap(int pixel, int count, int target) {
 
 EDGEX_BOTH float mix(float low, float high, float weight) { return low + weight * (high - low); }
 
-// 1 / (1 + exp(-logit)), to 1e-5; never below 1e-18.
-EDGEX_BOTH float sigmoid(float logit) {
-    const float power = limited(-1.44269504f * logit, -60.0f, 60.0f);
+// 1 / (1 + exp(-logit)) of a logit between -NEAR and NEAR, to 3e-5.
+EDGEX_BOTH float sigmoid_near(float logit) {
+    const float power = -1.44269504f * logit;
 #ifdef __CUDA_ARCH__
     float exponential;
     asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(exponential) : "f"(power));
     return __fdividef(1.0f, 1.0f + exponential);
 #else
     const float shifted = power + 12582912.0f;  // 1.5 * 2^23: its last bit is worth 1, so the sum rounds to a whole
-    const int whole = float_bits(shifted) - 0x4b400000;
     const float rest = power - (shifted - 12582912.0f);  // -0.5 to 0.5
-    float exponential = 9.570100e-3f;                    // 2^rest to 3e-6: minimax polynomial of degree 4
-    exponential = exponential * rest + 5.591786e-2f;
-    exponential = exponential * rest + 2.4024744e-1f;
-    exponential = exponential * rest + 6.9312179e-1f;
-    exponential = exponential * rest + 9.9999928e-1f;
-    const float divisor = 1.0f + bits_float(float_bits(exponential) + whole * (1 << 23));
+    float exponential = 5.5171654e-2f;                   // 2^rest to 8e-5: minimax polynomial of degree 3
+    exponential = exponential * rest + 2.4261114e-1f;
+    exponential = exponential * rest + 6.9326097e-1f;
+    exponential = exponential * rest + 9.9992806e-1f;
+    const unsigned whole = static_cast<unsigned>(float_bits(shifted)) << 23;  // into the exponent; 12582912 drops out
+    const float divisor = 1.0f + bits_float(static_cast<int>(static_cast<unsigned>(float_bits(exponential)) + whole));
     // Two steps of Newton from a guess by exponent take a third of a division's time in a vector of 16.
     float inverse = bits_float(0x7ef311c7 - float_bits(divisor));
     inverse = inverse * (2.0f - divisor * inverse);
     return inverse * (2.0f - divisor * inverse);
 #endif
 }
+
+// 1 / (1 + exp(-logit)), to 3e-5; never below 1e-18.
+EDGEX_BOTH float sigmoid(float logit) { return sigmoid_near(limited(logit, -NEAR, NEAR)); }
 
 // The weight of a drawing over the picture, 0 to FULL; strength is opacity * FULL.
 EDGEX_BOTH int weight_of(float mask, float strength) { return static_cast<int>(mask * strength + 0.5f); }

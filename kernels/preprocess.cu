@@ -8,7 +8,7 @@
 // A block sums the source rows of one target row, 16 bytes a thread and several rows in flight, and leaves the sums in
 // shared memory, a window of the source's columns after the other; then each thread sums its target's columns there.
 // Pictures may start anywhere and have any stride; base, stride and step in multiples of 16 bytes are read by 16 bytes.
-#include "device.h"
+#include "device.cuh"
 #include "preprocess.h"
 
 #define BLOCK 128

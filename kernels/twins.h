@@ -13,16 +13,21 @@ namespace edgex {
 constexpr int CHUNK = 512;  // pixels worked on at once: everything in between stays in the first-level cache
 constexpr int BLOCK = 32;   // pixels that share a colour, if they do; 96 bytes of a picture
 constexpr int PAD = 64;     // values that a loop may touch past the end of an array in scratch memory
-constexpr int ACROSS = 16;  // pixels of a segment sampled at once
+constexpr int GROUP = 16;   // pixels sampled at once
 
 struct Segment {  // pixels of one row and chunk that lie between the same two logits
     int begin, end, lower, upper;
 };
 
+// Where the pixels of a row lie among the columns of logits; the same for every row.
 struct CompositePlan {
     const Segment* segments;
     const int* first_segment;  // [chunks + 1]
     const float* weights;      // [width + PAD], of the upper logit
+    const int* cells;          // [groups]: the lower logit of a group's first pixel
+    const float* near;         // [width + PAD]: how far a pixel has come between that logit and the next, 0 to 1,
+    const float* beyond;       // [width + PAD]: and how far between the next and the one after
+    bool grouped;              // whether no group comes any further
     const short* patterns;     // [colors][3 * BLOCK]: a colour repeated
     int chunks;
 };
@@ -33,7 +38,8 @@ struct PreprocessPlan {
 
 // Bytes of scratch memory that a thread needs, aligned to 64.
 inline long long composite_scratch(const Composite& call) {
-    const long long mixed = sizeof(float) * (static_cast<long long>(call.count) * call.columns + PAD);
+    const long long mixed = sizeof(float) * (static_cast<long long>(call.count) * (3 * call.columns + 2LL) + 2 * PAD) +
+                            sizeof(int) * call.count;
     const long long line = 2LL * call.line + 1;
     const long long inside = call.style == OUTLINE ? line * (call.width + 2LL * call.line + PAD) : 0;
     return mixed + inside + 4 * sizeof(float) * (CHUNK + PAD) + (3 * 3 * sizeof(short) + 1) * (CHUNK + PAD) + 64 * 10;

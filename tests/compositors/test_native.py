@@ -112,6 +112,17 @@ def test_sizes_that_are_no_multiple_of_a_chunk(shape: tuple[int, int], instructi
         assert_parity(open_compositor("native").compose(image, logits, drawing), image, logits, drawing)
 
 
+@pytest.mark.parametrize("scale", [1.0, 30.0, 3e3, 3e4, 1e30])
+def test_gentle_and_steep_logits_agree_with_the_oracle(scale: float, instructions: str) -> None:
+    random = np.random.default_rng(9)
+    image = random.integers(0, 256, (60, 700, 3), dtype=np.uint8)
+    logits = (random.normal(0, 1, (4, 8, 8)) * scale).astype(np.float32)
+    logits[1, 3:5, 2:4] = np.nan
+    for style in STYLES:
+        drawing = drawing_of(4, style)
+        assert_parity(open_compositor("native").compose(image, logits, drawing), image, logits, drawing)
+
+
 @pytest.mark.parametrize("count", [40, 257, 1000])
 def test_many_classes(count: int, instructions: str) -> None:
     random = np.random.default_rng(5)

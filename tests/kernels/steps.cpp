@@ -1,5 +1,5 @@
-// Compares what device.h says in its own way with what pixel.h says; returns how often they differ.
-#include "device.h"
+// Compares what device.cuh says in its own way with what pixel.h says; returns how often they differ.
+#include "device.cuh"
 
 extern "C" __attribute__((visibility("default"))) int wrong_steps(int from, int count, int target) {
     int wrong = 0;

@@ -152,7 +152,7 @@ def test_masks_differ_in_few_bytes_and_come_in_batches() -> None:
     logits = np.random.default_rng(5).normal(0.0, 4.0, (2, 3, 28, 28)).astype(np.float32)
     planes = emulated.masks(logits, [2, 0], 135, 240)
     for found, one in zip(planes, logits, strict=True):
-        assert (found != reference.open().masks(one, [2, 0], 135, 240)).mean() < 0.001
+        assert (found != reference.open().masks(one, [2, 0], 135, 240)).mean() < 0.003
     assert np.array_equal(planes, emulated.masks(logits, [2, 0], 135, 240, grid=(1, 1, 1)))
 
 

@@ -125,10 +125,10 @@ def test_sigmoid(evaluate: Evaluate) -> None:
     given = np.concatenate([np.linspace(-30.0, 30.0, 6001), [MISSING, -STEEPEST, STEEPEST, -88.0, 88.0]])
     found = floats(evaluate("sigmoid", column(given))[:, 0])
     with np.errstate(over="ignore"):
-        np.testing.assert_allclose(found, 1.0 / (1.0 + np.exp(-given.astype(np.float32).astype(np.float64))), atol=1e-5)
+        np.testing.assert_allclose(found, 1.0 / (1.0 + np.exp(-given.astype(np.float32).astype(np.float64))), atol=3e-5)
     assert found[-5] < 1e-17  # a missing logit leaves no trace
     assert found.min() >= 0.0
-    assert np.all(np.diff(found[:6001]) > -1e-5)
+    assert np.all(np.diff(found[:6001]) > -3e-5)
 
 
 def test_a_logit_below_nothing_has_no_weight(evaluate: Evaluate) -> None:

@@ -112,7 +112,7 @@ def test_sizes_that_are_no_multiple_of_a_chunk(shape: tuple[int, int], instructi
         assert_parity(open_compositor("native").compose(image, logits, drawing), image, logits, drawing)
 
 
-@pytest.mark.parametrize("scale", [1.0, 30.0, 3e3, 3e4, 1e30])
+@pytest.mark.parametrize("scale", [1.0, 30.0, 3e3, 3e4, 1e18])
 def test_gentle_and_steep_logits_agree_with_the_oracle(scale: float, instructions: str) -> None:
     random = np.random.default_rng(9)
     image = random.integers(0, 256, (60, 700, 3), dtype=np.uint8)

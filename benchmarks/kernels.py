@@ -141,8 +141,8 @@ def judge(case: Case, times: dict[str, dict[str, float]], subject: str) -> list[
         there = limit.kind == "ms" or limit.of in times
         reached = None
         if there:
-            theirs = times[limit.of]["median_ms"] if limit.of else 1.0
-            reached = round(theirs / ours if limit.kind == "faster" else ours / theirs, 3)
+            over = times[limit.of]["over_first"] if limit.of else 1.0 / ours  # ours is first
+            reached = round(over if limit.kind == "faster" else 1.0 / over, 3)
         met = None if reached is None else reached >= limit.value if limit.kind == "faster" else reached <= limit.value
         judged.append({"kind": limit.kind, "of": limit.of, "limit": limit.value, "reached": reached, "met": met})
     return judged
@@ -156,13 +156,12 @@ def measure_cases(subject: Subject, rounds: int) -> list[dict[str, Any]]:
             calls, missing = calls_of(case, kind, subject)
             differences = check(case, kind, subject, calls)
             times = interleave({name: Contender(call) for name, call in calls.items()}, rounds)
-            ours = times[subject.name]["median_ms"]
             rows.append(
                 {
                     "case": case.name,
                     "logits": kind if case.work != "preprocess" else None,
                     "contenders": times,
-                    "ratios": {name: round(each["median_ms"] / ours, 3) for name, each in times.items()},
+                    "ratios": {name: each["over_first"] for name, each in times.items()},
                     "mean_difference_levels": differences,
                     "missing": missing,
                     "limits": judge(case, times, subject.name) if kind == "random" else [],

@@ -71,7 +71,7 @@ def cases(report: dict[str, Any]) -> str:
                 f"{times[subject]['median_ms']:.3f}",
                 f"{times[subject]['lower_ms']:.3f} to {times[subject]['upper_ms']:.3f}",
                 f"{times['copy']['median_ms']:.3f}",
-                f"{times[subject]['median_ms'] / times['copy']['median_ms']:.1f}",
+                f"{1.0 / ratios['copy']:.1f}",
                 ", ".join(f"{name} {times[name]['median_ms']:.2f} ({ratios[name]:.1f}×)" for name in others),
             )
         )

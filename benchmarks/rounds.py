@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 PAUSE_S = 0.002  # lets the threads of the one before stop spinning
-WARM_NS = 5_000_000  # of untimed calls before the timed one, which would feel the caches that the one before left
+WARM_NS = 5_000_000  # of untimed calls before the timed ones, which would feel the caches that the one before left
+TIMED_NS = 5_000_000  # of timed calls, at least one; a round counts their median
 PACKAGES = ("edgex", "numpy", "opencv-python-headless", "torch", "torchvision", "supervision")
 
 
@@ -47,7 +48,8 @@ def interleave(contenders: Mapping[str, Contender], rounds: int) -> dict[str, di
 
     Returns
     -------
-    name -> median_ms, lower_ms and upper_ms (the quartiles), rounds
+    name -> median_ms, lower_ms and upper_ms (the quartiles over rounds), rounds, and over_first: the median over rounds
+    of its time in a round divided by the first contender's in the same, since a shared machine has slow seconds
     """
     order = np.random.default_rng(0)
     spent: dict[str, list[float]] = {name: [] for name in contenders}
@@ -61,10 +63,23 @@ def interleave(contenders: Mapping[str, Contender], rounds: int) -> dict[str, di
             contender.call()
             while time.perf_counter_ns() < warm:
                 contender.call()
-            start = time.perf_counter_ns()
-            contender.call()
-            spent[name].append((time.perf_counter_ns() - start) / 1e6)
-    return {name: quartiles(spent[name][1:]) for name in contenders}
+            spent[name].append(_timed_ms(contender.call))
+    first = np.array(next(iter(spent.values()))[1:])
+    return {
+        name: {**quartiles(times[1:]), "over_first": round(float(np.median(np.array(times[1:]) / first)), 4)}
+        for name, times in spent.items()
+    }
+
+
+def _timed_ms(call: Callable[[], object]) -> float:
+    """Return the median time of calls that follow one another."""
+    times = []
+    end = time.perf_counter_ns() + TIMED_NS
+    while not times or time.perf_counter_ns() < end:
+        start = time.perf_counter_ns()
+        call()
+        times.append(time.perf_counter_ns() - start)
+    return float(np.median(times)) / 1e6
 
 
 def quartiles(times_ms: list[float]) -> dict[str, float]:

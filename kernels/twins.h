@@ -1,8 +1,8 @@
 // What the CPU twins share: the work on a range of rows, and what is prepared once per call for all rows.
 // composite.cpp and preprocess.cpp are compiled once per instruction set, each into a namespace of its own
 // (EDGEX_ISA); library.cpp prepares, chooses and runs them. They hold plain loops over plain arrays, which the compiler
-// vectorises, and use nothing of the standard library: a template shared with another object file could be linked in the
-// version of an instruction set that the machine lacks.
+// vectorises, and call nothing of the standard library: a template shared with another object file could be linked in
+// the version of an instruction set that the machine lacks.
 #pragma once
 
 #include "composite.h"

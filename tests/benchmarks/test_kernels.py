@@ -19,7 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def times(**medians: float) -> dict[str, dict[str, float]]:
-    return {name.replace("_", " "): {"median_ms": each} for name, each in medians.items()}
+    first = next(iter(medians.values()))
+    return {name.replace("_", " "): {"median_ms": each, "over_first": each / first} for name, each in medians.items()}
 
 
 def test_each_round_runs_each_contender_and_prepares_it_first() -> None:
@@ -36,6 +37,12 @@ def test_each_round_runs_each_contender_and_prepares_it_first() -> None:
         assert runs[2 * place + 1] == name.removeprefix("prepare ")
     for number in range(4):
         assert {*runs[4 * number : 4 * number + 4]} == {"a", "b", "prepare a", "prepare b"}
+
+
+def test_ratios_are_those_of_the_same_round() -> None:
+    found = interleave({"a": Contender(lambda: None), "b": Contender(lambda: None)}, 5)
+    assert found["a"]["over_first"] == 1.0
+    assert found["b"]["over_first"] > 0.0
 
 
 def test_quartiles_are_those_of_the_times() -> None:

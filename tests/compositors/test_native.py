@@ -123,6 +123,16 @@ def test_gentle_and_steep_logits_agree_with_the_oracle(scale: float, instruction
         assert_parity(open_compositor("native").compose(image, logits, drawing), image, logits, drawing)
 
 
+@pytest.mark.parametrize("style", STYLES)
+def test_a_class_that_nowhere_shows_is_passed_over(style: Style, instructions: str) -> None:
+    image = np.random.default_rng(10).integers(0, 256, (9, 600, 3), dtype=np.uint8)
+    logits = np.full((2, 1, 2), -12.0, np.float32)
+    drawing = drawing_of(2, style, 1.0)
+    assert_parity(open_compositor("native").compose(image, logits, drawing), image, logits, drawing)
+    logits[1] = [[-100.0, 5.0]]  # where it lies below the first, neither shows
+    assert_parity(open_compositor("native").compose(image, logits, drawing), image, logits, drawing)
+
+
 @pytest.mark.parametrize("count", [40, 257, 1000])
 def test_many_classes(count: int, instructions: str) -> None:
     random = np.random.default_rng(5)

@@ -98,14 +98,14 @@ def calls_of(case: Case, kind: LogitsKind, subject: Subject) -> tuple[dict[str, 
 
 
 def work_of(case: Case, subject: Subject, image: Any, logits: Any) -> Callable[[], Any]:
-    """Return the call that does one case's work; pictures and tensors go into memory that is there already."""
+    """Return the call that does one case's work; it makes a new picture, as the peers do."""
     if case.work == "preprocess":
         tensor = np.empty((1, 3, NETWORK.height, NETWORK.width), np.float32)
         return partial(subject.preprocess, image, NETWORK, out=tensor)
     if case.work == "masks":
         return partial(subject.masks, logits, tuple(range(case.count)), *image.shape[:2])
     style: Style = case.work  # type: ignore[assignment]
-    return partial(subject.compose, image, logits, drawing(style, case.count), out=np.empty_like(image))
+    return partial(subject.compose, image, logits, drawing(style, case.count), out=None)
 
 
 def check(case: Case, kind: LogitsKind, subject: Subject, calls: dict[str, Callable[[], Any]]) -> dict[str, float]:

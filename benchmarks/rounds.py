@@ -1,7 +1,7 @@
 """Time contenders side by side: every round runs each of them once, so that noise of the machine hits all alike.
 
 Before its time is taken a contender runs untimed for a few milliseconds, so that none feels the caches and the threads
-of the one before. Medians and quartiles are reported; a ratio is one median over another of the same rounds.
+of the one before. Medians and quartiles over the rounds are reported, and the median of the ratios within a round.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from edgex.types import STYLES, Drawing
 FINE = 128  # a colour is passed in 1/128 of a level
 HEAT_ENTRIES = 4096
 MASK = len(STYLES)  # the style that writes plain masks; the others follow the order of STYLES
+LONGEST_AXIS = 1 << 28  # pixels or logits: three bytes of each are counted in 32 bits
 LARGEST_AXIS = (1 << 30) - 1  # source times target of one axis: the kernels place pixels in 32-bit integers
 WIDEST_LINE = 170  # pixels: a tile of the CUDA kernel looks no further
 
@@ -34,7 +35,6 @@ class Composite(ctypes.Structure):
         *((name, _I32) for name in ("pictures", "height", "width", "channels", "rows", "columns", "count")),
         *((name, _I32) for name in ("style", "half", "line")),
         ("opacity", _F32),
-        ("reserved", _I32),
     )
 
 
@@ -48,7 +48,6 @@ class Preprocess(ctypes.Structure):
         ("channel", _I32 * 3),
         ("scale", _F32 * 3),
         ("offset", _F32 * 3),
-        ("reserved", _I32),
     )
 
 
@@ -144,5 +143,7 @@ def preprocess(spec: InputSpec, height: int, width: int, half: bool) -> Preproce
 def require_axes(*axes: tuple[int, int]) -> None:
     """Raise UsageError where two lengths are too large for the kernels together."""
     for one, other in axes:
+        if max(one, other) > LONGEST_AXIS:
+            raise UsageError(f"expected lengths of at most 2^28, got {max(one, other)}; scale down")
         if one * other > LARGEST_AXIS:
             raise UsageError(f"expected lengths that multiply to less than 2^30, got {one} and {other}; scale down")

@@ -78,6 +78,11 @@ def nvcc_paths() -> Iterator[str]:
     yield from dict.fromkeys(path for path in found if path)
 
 
+def headers(texts: Mapping[str, str]) -> dict[str, str]:
+    """Return those of the sources that others include; NVRTC looks for none by itself."""
+    return {name: text for name, text in texts.items() if name.endswith((".h", ".cuh"))}
+
+
 class Nvrtc:
     """NVRTC, through its C interface. Raises OSError or AttributeError if `path` is no such library."""
 
@@ -97,12 +102,12 @@ class Nvrtc:
         return _target(architecture, self._known)
 
     def compile(self, file: str, texts: Mapping[str, str], target: Target) -> bytes:
-        headers = {name: text for name, text in texts.items() if name.endswith(".h")}
-        strings = ctypes.c_char_p * len(headers)
+        included = headers(texts)
+        strings = ctypes.c_char_p * len(included)
         program = ctypes.c_void_p()
         self._call(
-            *("CreateProgram", ctypes.byref(program), texts[file].encode(), file.encode(), len(headers)),
-            *(strings(*(text.encode() for text in headers.values())), strings(*(name.encode() for name in headers))),
+            *("CreateProgram", ctypes.byref(program), texts[file].encode(), file.encode(), len(included)),
+            *(strings(*(text.encode() for text in included.values())), strings(*(name.encode() for name in included))),
         )
         try:
             options = [*OPTIONS, f"--gpu-architecture={'sm' if target.binary else 'compute'}_{target.architecture}"]

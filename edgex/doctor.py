@@ -136,7 +136,7 @@ def _cpu_kernels() -> Check:
     from edgex import native
 
     if reason := native.reason_missing():
-        found = f"OpenCV composes and preprocesses instead, which takes two to ten times as long: {reason}"
+        found = f"OpenCV composes and preprocesses instead, which takes five to thirty times as long: {reason}"
         return Check("CPU kernels", "gap", found, f"apt-get install g++ && {_INSTALL_AGAIN}")
     return Check("CPU kernels", "ok", f"compiled, {native.instruction_set()}, up to {native.threads()} threads")
 

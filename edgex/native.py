@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 
@@ -14,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgex import arguments
+from edgex.compositors import require_mask_logits, require_size
 from edgex.errors import EdgexError, MissingDependencyError, UsageError
 from edgex.kernel_sources import PACKAGE, kernel_sources, source_hash
 from edgex.manifest import InputSpec
-from edgex.types import Drawing, FloatArray, Image, require_image
+from edgex.types import Drawing, FloatArray, Image, is_whole, require_image
 
 LIBRARY = "_native.so"
 ENVIRONMENT = "EDGEX_NATIVE_LIBRARY"  # another library, for tests: one with sanitizers, say
@@ -46,8 +48,8 @@ def threads() -> int:
 
 def set_threads(count: int) -> None:
     """Let each call use up to `count` threads, from now on and for the whole process; at least 1."""
-    if not 1 <= count <= 1024:
-        raise UsageError(f"expected 1 to 1024 threads, got {count}; choose one in between")
+    if not is_whole(count) or not 1 <= count <= 1024:
+        raise UsageError(f"expected 1 to 1024 threads, got {count!r}; choose one in between")
     _library().edgex_set_threads(count)
 
 
@@ -65,7 +67,7 @@ def instruction_sets() -> tuple[str, ...]:
 
 def set_instruction_set(name: str) -> None:
     """Use other instructions, for a comparison. Raises UsageError where the library or the CPU lacks them."""
-    if _library().edgex_set_instruction_set(name.encode()) != 0:
+    if name not in instruction_sets() or _library().edgex_set_instruction_set(name.encode()) != 0:
         raise UsageError(f"expected instructions that this CPU has, got {name!r}; keep {instruction_set()!r}")
 
 
@@ -76,7 +78,7 @@ def compose(image: Image, mask_logits: NDArray[np.floating], drawing: Drawing, o
     ----------
     image : uint8 [H, W, 3], BGR
     mask_logits : float32 or float16 [C, h, w], low resolution
-    drawing : what to draw; its classes lie below C
+    drawing : what to draw
     out : uint8 [H, W, 3] to write to, or None for a new array; it may be `image` itself
 
     Returns
@@ -86,9 +88,11 @@ def compose(image: Image, mask_logits: NDArray[np.floating], drawing: Drawing, o
     Raises
     ------
     UsageError
-        If an axis is too long, or `out` is of another kind or overlaps an input.
+        If logits or classes do not fit, an axis is too long, or `out` is of another kind or overlaps an input.
     """
-    image, logits = _rows(require_image(image)), _logits(mask_logits)
+    image = _rows(require_image(image))
+    require_mask_logits(mask_logits, drawing.classes)
+    logits = _logits(mask_logits)
     picture = np.empty(image.shape, np.uint8) if out is None else _writable(out, image, mask_logits)
     height, width = image.shape[:2]
     call = arguments.composite(drawing, height, width, logits.shape, bool(logits.dtype == np.float16))
@@ -101,8 +105,10 @@ def compose(image: Image, mask_logits: NDArray[np.floating], drawing: Drawing, o
     return picture
 
 
-def masks(mask_logits: NDArray[np.floating], classes: tuple[int, ...], height: int, width: int) -> NDArray[np.uint8]:
+def masks(mask_logits: NDArray[np.floating], classes: Sequence[int], height: int, width: int) -> NDArray[np.uint8]:
     """Return uint8 [K, height, width], round(255 * mask), one per class of float32 or float16 [C, h, w] logits."""
+    require_mask_logits(mask_logits, classes)
+    require_size(height, width)
     planes = np.empty((len(classes), height, width), np.uint8)
     if planes.size == 0:
         return planes
@@ -192,8 +198,10 @@ def _heat() -> NDArray[np.int16]:
 @cache
 def _library() -> ctypes.CDLL:
     """Load the library. Raises MissingDependencyError where there is none that fits."""
-    path = Path(os.environ.get(ENVIRONMENT) or PACKAGE / LIBRARY)
-    mend = "install g++ (on Debian and Ubuntu: apt-get install g++) and install edgex again"
+    own = os.environ.get(ENVIRONMENT)
+    path = Path(own).resolve() if own else PACKAGE / LIBRARY
+    install = "install g++ (on Debian and Ubuntu: apt-get install g++) and install edgex again"
+    mend = f"unset {ENVIRONMENT}" if own else install
     if not path.is_file():
         raise MissingDependencyError(f"expected the compiled CPU kernels at {path}, got no file; {mend}")
     try:

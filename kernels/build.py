@@ -127,7 +127,9 @@ else:
             if version != "editable":
                 build_data["force_include"][str(library)] = LIBRARY
                 build_data["pure_python"] = False
-                build_data["tag"] = f"py3-none-{sysconfig.get_platform().replace('-', '_').replace('.', '_')}"
+                build_data["tag"] = f"py3-none-{sysconfig.get_platform().replace('-', '_').replace('.', '_')}".replace(
+                    "universal2", platform.machine()
+                )
 
         def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
             """Remove what was compiled; the wheel has it."""

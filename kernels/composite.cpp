@@ -131,6 +131,11 @@ void keep_larger(const float* __restrict sample, int k, float* __restrict best, 
     }
 }
 
+int pixels_of(const Composite& call, int chunk) {
+    const int rest = call.width - chunk * CHUNK;
+    return rest < CHUNK ? rest : CHUNK;
+}
+
 // Fill best and, where there are several classes, winner, one class after the other.
 void largest_of_segments(const Composite& call, const CompositePlan& plan, int chunk, int seen, const Buffers& b) {
     sample_segments(plan, chunk, b.mixed + static_cast<long long>(b.seen[0]) * call.columns, b.best);
@@ -196,6 +201,7 @@ Range largest(const Composite& call, const CompositePlan& plan, int chunk, bool 
     } else {
         largest_of_groups<false>(call, plan, chunk, seen, b);
     }
+    for (int x = pixels_of(call, chunk); x < CHUNK; ++x) b.best[x] = 0.0f;  // of an earlier row, or call
     return all;
 }
 
@@ -329,11 +335,6 @@ void mask_bytes(const float* __restrict samples, unsigned char* __restrict bytes
 
 void inside_bytes(const float* __restrict samples, unsigned char* __restrict bytes) {
     for (int x = 0; x < CHUNK; ++x) bytes[x] = samples[x] >= 0.0f;
-}
-
-int pixels_of(const Composite& call, int chunk) {
-    const int rest = call.width - chunk * CHUNK;
-    return rest < CHUNK ? rest : CHUNK;
 }
 
 // Where row y is inside the mask, with `line` pixels more on either side that repeat the picture's edge.

@@ -1,5 +1,5 @@
 // What one composite call takes, the same for the CUDA kernels and the CPU twin.
-// Mirrored field by field in edgex/native.py, which checks the size when it loads the library.
+// Mirrored field by field in edgex/arguments.py; edgex/native.py compares the sizes.
 #pragma once
 
 #include "pixel.h"
@@ -23,7 +23,7 @@ struct Composite {
     long long image_step;         // bytes from one picture of a batch to the next
     long long picture_step;
     long long logits_step;
-    int pictures;                 // of the batch
+    int pictures;                 // of the batch; the CPU is given one after the other, so 1 there
     int height, width;
     int channels, rows, columns;
     int count;
@@ -31,7 +31,6 @@ struct Composite {
     int half;
     int line;                     // width of an outline in pixels
     float opacity;
-    int reserved;
 };
 
 }  // namespace edgex

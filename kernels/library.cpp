@@ -1,4 +1,5 @@
 // The library of CPU twins, as edgex/native.py loads it: chooses an instruction set and spreads rows over threads.
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <string>
@@ -48,10 +49,10 @@ const InstructionSet* chosen() {
     return nullptr;
 }
 
-const InstructionSet* current = chosen();
-int thread_count = 1;
+std::atomic<const InstructionSet*> current{chosen()};
+std::atomic<int> thread_count{1};
 
-// Memory that a thread keeps from call to call and that only grows; zeroed, so that no sum starts from a stray NaN.
+// Memory that a thread keeps from call to call and that only grows.
 struct Kept {
     void* memory = nullptr;
     size_t bytes = 0;
@@ -168,7 +169,7 @@ EDGEX_EXPORT int edgex_composite(const Composite* call) {
     if (!planned(*call, plan)) return -1;
     const bool masks = call->style == MASK;
     const int strip = call->style == OUTLINE ? 16 + 8 * call->line : 16;  // an outline looks at rows above and below
-    return run(*call, plan, current->composite, masks ? call->count * call->height : call->height, strip,
+    return run(*call, plan, current.load()->composite, masks ? call->count * call->height : call->height, strip,
                composite_scratch(*call));
 }
 
@@ -177,12 +178,12 @@ EDGEX_EXPORT int edgex_preprocess(const Preprocess* call) {
     if (!memory) return -1;
     Span* columns = take<Span>(memory, call->columns);
     for (int x = 0; x < call->columns; ++x) columns[x] = span(x, call->width, call->columns);
-    return run(*call, PreprocessPlan{columns}, current->preprocess, call->rows, 8, preprocess_scratch(*call));
+    return run(*call, PreprocessPlan{columns}, current.load()->preprocess, call->rows, 8, preprocess_scratch(*call));
 }
 
 EDGEX_EXPORT void edgex_set_threads(int threads) { thread_count = threads; }
 EDGEX_EXPORT int edgex_threads() { return thread_count; }
-EDGEX_EXPORT const char* edgex_instruction_set() { return current->name; }
+EDGEX_EXPORT const char* edgex_instruction_set() { return current.load()->name; }
 
 // All that this machine has, the best first, a space between.
 EDGEX_EXPORT const char* edgex_instruction_sets() {

@@ -7,7 +7,8 @@
 #include <system_error>
 #include <thread>
 
-#ifdef __unix__
+#if defined(__unix__) || defined(__APPLE__)
+#define EDGEX_FORKS
 #include <pthread.h>
 #include <unistd.h>
 #endif
@@ -53,7 +54,7 @@ void serve(Pool* p) {
 Pool& opened() {
     if (!pool) {
         pool = new Pool;
-#ifdef __unix__
+#ifdef EDGEX_FORKS
         static bool registered = false;
         if (!registered) pthread_atfork(nullptr, nullptr, [] { pool = nullptr, busy.clear(); });
         registered = true;

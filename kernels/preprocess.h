@@ -1,5 +1,5 @@
 // What one preprocess call takes, the same for the CUDA kernels and the CPU twin.
-// Mirrored field by field in edgex/native.py, which checks the size when it loads the library.
+// Mirrored field by field in edgex/arguments.py; edgex/native.py compares the sizes.
 #pragma once
 
 #include "pixel.h"
@@ -19,7 +19,6 @@ struct Preprocess {
     int channel[3];          // which channel of the image plane c is: 2, 1, 0 for a network that takes RGB
     float scale[3];          // of plane c: value = level * scale + offset
     float offset[3];
-    int reserved;
 };
 
 }  // namespace edgex

@@ -63,6 +63,13 @@ def compiled_anew(caplog: pytest.LogCaptureFixture, architecture: int = 80) -> b
     return any("compiling" in record.message for record in caplog.records)
 
 
+def test_nvrtc_is_given_every_file_that_is_included() -> None:
+    texts = cuda_modules.sources()
+    included = {name for text in texts.values() for name in re.findall(r'#include "(.+)"', text)}
+    assert included >= {"pixel.h", "device.cuh"}
+    assert included <= set(cuda_compilers.headers(texts))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("module", cuda_modules.MODULES)
 def test_our_kernels_compile_with_each_compiler(compiler: cuda_compilers.Compiler, module: str) -> None:

@@ -19,7 +19,8 @@ from edgex.errors import EdgexError, UsageError
 from edgex.types import Drawing, FloatArray, Image, is_whole
 
 COMPOSITORS = ("cuda", "native", "opencv", "reference")  # the order in which "auto" tries them
-LONGEST_SIDE = 1 << 20  # pixels: no picture is longer, and a mask that long fits memory
+LONGEST_SIDE = 1 << 20  # pixels
+MOST_PIXELS = 1 << 28  # of a mask: a quarter of a GiB
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +59,8 @@ def require_size(height: Any, width: Any) -> None:
     for side in (height, width):
         if not is_whole(side) or not 1 <= side <= LONGEST_SIDE:
             raise UsageError(f"expected a height and width of 1 to {LONGEST_SIDE} pixels, got {side!r}; choose others")
+    if height * width > MOST_PIXELS:
+        raise UsageError(f"expected at most {MOST_PIXELS} pixels, got {height} x {width}; scale down")
 
 
 def open_compositor(name: str = "auto") -> Compositor:

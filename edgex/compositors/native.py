@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgex import native
-from edgex.compositors import require_mask_logits, require_size
 from edgex.errors import MissingDependencyError
-from edgex.types import Drawing, Image, require_image
+from edgex.types import Drawing, Image
 
 
 def open() -> NativeCompositor:
@@ -32,14 +31,10 @@ class NativeCompositor:
 
         `out` is what to write to instead of a new array: `image` itself, or writable memory apart from every input.
         """
-        require_image(image)
-        require_mask_logits(mask_logits, drawing.classes)
         return native.compose(image, mask_logits, drawing, out)
 
     def masks(
         self, mask_logits: NDArray[np.floating], classes: Sequence[int], height: int, width: int
     ) -> NDArray[np.uint8]:
         """Return uint8 [K, height, width], round(255 * mask), one mask per class (no maximum between them)."""
-        require_mask_logits(mask_logits, classes)
-        require_size(height, width)
-        return native.masks(mask_logits, tuple(classes), height, width)
+        return native.masks(mask_logits, classes, height, width)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -230,7 +231,8 @@ def command(stock: Path, out: Path, *more: str) -> list[str]:
 
 def test_ctrl_c_leaves_no_partial_folder(stock: Path, tmp_path: Path) -> None:
     many = command(stock, tmp_path / "out", "--scenes", "20000", "1", "1", "1", "--workers", "2")
-    with subprocess.Popen(many, stderr=subprocess.PIPE, text=True, start_new_session=True) as run:
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # tests started in the background have it ignored
+    with subprocess.Popen(many, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=heard) as run:
         while run.poll() is None and not list(tmp_path.glob(".*/JPEGImages/*")):
             time.sleep(0.05)
         os.killpg(run.pid, signal.SIGINT)  # as a terminal does: to the workers too

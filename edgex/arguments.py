@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from edgex.compositors import outline_width
 from edgex.compositors.heatmap import wide_heat_table
 from edgex.errors import UsageError
 from edgex.manifest import InputSpec
@@ -66,41 +67,28 @@ def composite(drawing: Drawing, height: int, width: int, logits_shape: Sequence[
     UsageError
         If an axis is too long for the kernels.
     """
-    channels, rows, columns = logits_shape
-    require_axes((height, rows), (width, columns), (rows, columns))
-    line = max(1, (min(height, width) + 180) // 360)
+    call = _sampled(height, width, logits_shape, half)
+    line = outline_width(height, width)
     if line > WIDEST_LINE:
         raise UsageError(f"expected a side of at most {360 * WIDEST_LINE} pixels, got {height} x {width}; scale down")
-    return Composite(
-        pictures=1,
-        height=height,
-        width=width,
-        channels=channels,
-        rows=rows,
-        columns=columns,
-        count=len(drawing.classes),
-        style=STYLES.index(drawing.style),
-        half=half,
-        line=line,
-        opacity=drawing.opacity,
-    )
+    call.count, call.style = len(drawing.classes), STYLES.index(drawing.style)
+    call.line, call.opacity = line, drawing.opacity
+    return call
 
 
 def masks(count: int, height: int, width: int, logits_shape: Sequence[int], half: bool) -> Composite:
     """Return a call that writes the plain masks of `count` classes; otherwise as `composite`."""
+    require_axes((count * height, 1))
+    call = _sampled(height, width, logits_shape, half)
+    call.count, call.style = count, MASK
+    return call
+
+
+def _sampled(height: int, width: int, logits_shape: Sequence[int], half: bool) -> Composite:
+    """Return a call that samples logits at the pixels of one picture, and does nothing with them yet."""
     channels, rows, columns = logits_shape
-    require_axes((count * height, 1), (height, rows), (width, columns), (rows, columns))
-    return Composite(
-        pictures=1,
-        height=height,
-        width=width,
-        channels=channels,
-        rows=rows,
-        columns=columns,
-        count=count,
-        style=MASK,
-        half=half,
-    )
+    require_axes((height, rows), (width, columns), (rows, columns))
+    return Composite(pictures=1, height=height, width=width, channels=channels, rows=rows, columns=columns, half=half)
 
 
 def colors(drawing: Drawing) -> NDArray[np.int16]:

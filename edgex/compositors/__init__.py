@@ -63,6 +63,11 @@ def require_size(height: Any, width: Any) -> None:
         raise UsageError(f"expected at most {MOST_PIXELS} pixels, got {height} x {width}; scale down")
 
 
+def outline_width(height: int, width: int) -> int:
+    """Return the width of an outline in pixels; `reference.py` says the same on its own."""
+    return max(1, (min(height, width) + 180) // 360)
+
+
 def open_compositor(name: str = "auto") -> Compositor:
     """Open a compositor.
 

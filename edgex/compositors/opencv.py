@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgex.compositors import require_mask_logits, require_size
+from edgex.compositors import outline_width, require_mask_logits, require_size
 from edgex.compositors.heatmap import wide_heat_table
 from edgex.types import Color, Drawing, FloatArray, Image, require_image
 
@@ -155,7 +155,7 @@ def heat(image: Image, logits: FloatArray, opacity: float, out: Image) -> None:
 def outline(logits: FloatArray) -> NDArray[np.uint8]:
     """Return 1 where the line runs, uint8 [H, W]: inside, and a pixel t away in x or y is not."""
     height, width = logits.shape
-    step = max(1, (min(height, width) + 180) // 360)
+    step = outline_width(height, width)
     inside = (logits >= 0.0).view(np.uint8)
     around = cv2.copyMakeBorder(inside, step, step, step, step, cv2.BORDER_REPLICATE)  # a partner outside is clamped
     line = np.zeros(inside.shape, np.bool_)

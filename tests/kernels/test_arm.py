@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import platform
 import shutil
 import subprocess
@@ -11,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-KERNELS = Path(__file__).parents[2] / "kernels"
+from tests.kernels.builds import KERNELS, load_build
+
 DRIVER = Path(__file__).with_name("twin_driver.cpp")
 ARM, EMULATOR = "aarch64-linux-gnu-g++", "qemu-aarch64"
 NEEDED = "apt-get install g++ g++-aarch64-linux-gnu qemu-user"
@@ -19,11 +19,7 @@ NEEDED = "apt-get install g++ g++-aarch64-linux-gnu qemu-user"
 
 def run(compiler: str, emulator: list[str], folder: Path) -> tuple[str, np.ndarray]:
     """Compile the twins with one set of instructions and the driver, and return what they ran on and what came out."""
-    spec = importlib.util.spec_from_file_location("kernels_build", KERNELS / "build.py")
-    assert spec is not None
-    assert spec.loader is not None
-    build = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(build)
+    build = load_build()
     sources = [str(KERNELS / f"{name}.cpp") for name in (*build.ARITHMETIC, *build.AROUND)]
     defines = ["-DEDGEX_ISA=baseline", '-DEDGEX_SOURCE_HASH="none"', f"-I{KERNELS}"]
     program, written = folder / compiler, folder / f"{compiler}.bin"

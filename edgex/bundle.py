@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TypeGuard
 
 from edgex.errors import ModelError
@@ -13,7 +14,30 @@ EXPORT = "export the model with python -m training export"
 LARGEST_SIDE = 8192  # of the network's input, in pixels, and of its masks
 
 
-def input_shape(file: OnnxFile) -> tuple[int | None, int, int, int]:
+def check_bundle(
+    path: Path, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], manifest: Manifest | None
+) -> tuple[int | None, int, int, int]:
+    """Return [N or None, 3, H, W] of the input `image` of a model that `run` can use, in whatever format it stands.
+
+    Parameters
+    ----------
+    path : the file, for the message
+    inputs, outputs : of the network
+    manifest : what the file says of itself, or None
+
+    Raises
+    ------
+    ModelError
+        If it is no bundle and no Explainer, or its manifest contradicts it.
+    """
+    check_masks(path, outputs)
+    shape = input_shape(path, inputs)
+    if manifest is not None:
+        check_manifest(path, inputs, outputs, manifest)
+    return shape
+
+
+def input_shape(path: Path, inputs: Sequence[TensorSpec]) -> tuple[int | None, int, int, int]:
     """Return [N or None, 3, H, W] of the input `image`, N None where any batch goes.
 
     Raises
@@ -21,52 +45,52 @@ def input_shape(file: OnnxFile) -> tuple[int | None, int, int, int]:
     ModelError
         If the graph has no such input, or others besides.
     """
-    spec = file.input(IMAGE)
-    if spec is None or len(file.inputs) != 1:
-        names = ", ".join(str(found) for found in file.inputs) or "no input"
-        raise ModelError(f"expected one input named {IMAGE} in {file.path}, got {names}; {EXPORT}")
-    batch, channels, height, width = _float_axes(file, spec, "[N, 3, H, W]")
+    spec = _named(inputs, IMAGE)
+    if spec is None or len(inputs) != 1:
+        names = ", ".join(str(found) for found in inputs) or "no input"
+        raise ModelError(f"expected one input named {IMAGE} in {path}, got {names}; {EXPORT}")
+    batch, channels, height, width = _float_axes(path, spec, "[N, 3, H, W]")
     if channels == 3 and _side(height) and _side(width):
         if not isinstance(batch, int):
             return None, 3, height, width
         if batch > 0:
             return batch, 3, height, width
     raise ModelError(
-        f"expected {IMAGE} [N, 3, H, W] with H and W of 1 to {LARGEST_SIDE} in {file.path}, got {spec}; {EXPORT}"
+        f"expected {IMAGE} [N, 3, H, W] with H and W of 1 to {LARGEST_SIDE} in {path}, got {spec}; {EXPORT}"
     )
 
 
-def check_masks(file: OnnxFile) -> None:
+def check_masks(path: Path, outputs: Sequence[TensorSpec]) -> None:
     """Raise ModelError unless the graph gives `mask_logits` [N, C, h, w] and, if at all, `class_logits` [N, C]."""
-    spec = file.output(MASK_LOGITS)
+    spec = _named(outputs, MASK_LOGITS)
     if spec is None:
-        names = ", ".join(str(found) for found in file.outputs)
+        names = ", ".join(str(found) for found in outputs)
         raise ModelError(
-            f"expected an output {MASK_LOGITS} in {file.path}, got {names}; an Explainer is needed: train one for this "
+            f"expected an output {MASK_LOGITS} in {path}, got {names}; an Explainer is needed: train one for this "
             "model with python -m training explainer"
         )
-    _, classes, *sides = _float_axes(file, spec, "[N, C, h, w]")
+    _, classes, *sides = _float_axes(path, spec, "[N, C, h, w]")
     if any(isinstance(side, int) and not _side(side) for side in sides):
-        raise ModelError(f"expected masks of 1 to {LARGEST_SIDE} a side in {file.path}, got {spec}; {EXPORT}")
-    scores = file.output(CLASS_LOGITS)
-    if scores is not None and _differ(classes, _float_axes(file, scores, "[N, C]")[1]):
-        raise ModelError(f"expected as many masks as classes in {file.path}, got {spec} and {scores}; {EXPORT}")
+        raise ModelError(f"expected masks of 1 to {LARGEST_SIDE} a side in {path}, got {spec}; {EXPORT}")
+    scores = _named(outputs, CLASS_LOGITS)
+    if scores is not None and _differ(classes, _float_axes(path, scores, "[N, C]")[1]):
+        raise ModelError(f"expected as many masks as classes in {path}, got {spec} and {scores}; {EXPORT}")
 
 
-def check_manifest(file: OnnxFile, manifest: Manifest) -> None:
+def check_manifest(path: Path, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], manifest: Manifest) -> None:
     """Raise ModelError where the manifest contradicts the graph."""
-    shape = input_shape(file)
+    shape = input_shape(path, inputs)
     size = manifest.input
     if shape[2:] != (size.height, size.width):
         raise ModelError(
             f"expected an input of {size.height} x {size.width} as the manifest says, got {shape[2]} x {shape[3]} in "
-            f"{file.path}; {EXPORT}"
+            f"{path}; {EXPORT}"
         )
-    for spec in (file.output(MASK_LOGITS), file.output(CLASS_LOGITS)):
+    for spec in (_named(outputs, MASK_LOGITS), _named(outputs, CLASS_LOGITS)):
         if spec is not None and spec.shape is not None and _differ(spec.shape[1], len(manifest.labels)):
             raise ModelError(
                 f"expected one channel for each of the {len(manifest.labels)} labels of the manifest, got {spec} in "
-                f"{file.path}; {EXPORT}"
+                f"{path}; {EXPORT}"
             )
 
 
@@ -88,9 +112,10 @@ def shortcomings(file: OnnxFile) -> tuple[str, ...]:
     except ModelError as error:
         manifest = None
         found.append(str(error))
-    rules: list[Callable[[], object]] = [lambda: check_masks(file), lambda: input_shape(file)]
+    path, inputs, outputs = file.path, file.inputs, file.outputs
+    rules: list[Callable[[], object]] = [lambda: check_masks(path, outputs), lambda: input_shape(path, inputs)]
     if manifest is not None:
-        rules.append(lambda: check_manifest(file, manifest))
+        rules.append(lambda: check_manifest(path, inputs, outputs, manifest))
     for rule in rules:
         try:
             rule()
@@ -100,10 +125,14 @@ def shortcomings(file: OnnxFile) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _float_axes(file: OnnxFile, spec: TensorSpec, expected: str) -> tuple[Axis, ...]:
+def _named(specs: Sequence[TensorSpec], name: str) -> TensorSpec | None:
+    return next((spec for spec in specs if spec.name == name), None)
+
+
+def _float_axes(path: Path, spec: TensorSpec, expected: str) -> tuple[Axis, ...]:
     rank = expected.count(",") + 1
     if spec.dtype != "float32" or spec.shape is None or len(spec.shape) != rank:
-        raise ModelError(f"expected {spec.name} float32 {expected} in {file.path}, got {spec}; {EXPORT}")
+        raise ModelError(f"expected {spec.name} float32 {expected} in {path}, got {spec}; {EXPORT}")
     return spec.shape
 
 

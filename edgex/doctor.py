@@ -2,53 +2,27 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
 import os
 import platform
 import re
-import shutil
-import subprocess
 import sys
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from edgex import __version__
-from edgex.engines import BACKENDS
+from edgex import __version__, doctor_combinations
+from edgex.doctor_backends import Backend, backend_check, read_backends
+from edgex.doctor_check import PIP, Check, State, read_text
+from edgex.doctor_gpu import Gpu, JetPack, gpu_check, jetpack_check, read_gpus, read_jetpack
+from edgex.engines import cpu
+from edgex.engines.choose import TENSORRT
 from edgex.errors import EdgexError
 
-State = Literal["ok", "gap", "none"]
+__all__ = ["Check", "Report", "State", "examine"]
 
-RUNTIMES = {  # module -> distributions that bring it
-    "onnxruntime": ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml"),
-    "openvino": ("openvino",),
-    "tensorrt": ("tensorrt", "tensorrt-cu13", "tensorrt-cu12"),
-    "tensorrt_rtx": ("tensorrt-rtx", "tensorrt-rtx-cu13", "tensorrt-rtx-cu12"),
-}
-CPU_FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimd", "asimddp", "i8mm")
-_NVIDIA_PCI = "0x10de"
-_INSTALL_AGAIN = f"{sys.executable} -m pip install --force-reinstall FOLDER_OR_WHEEL_OF_EDGEX"
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was looked at.
-
-    Attributes
-    ----------
-    name : what it is
-    state : "ok"; "gap", where something that could be there is not; "none", where nothing is wrong and nothing there
-    found : what was found
-    mend : the command or act that closes the gap, or None
-    needed : whether `edgex run` on a file cannot work without it
-    """
-
-    name: str
-    state: State
-    found: str
-    mend: str | None = None
-    needed: bool = False
+_INSTALL_AGAIN = f"{PIP} install --force-reinstall FOLDER_OR_WHEEL_OF_EDGEX"
+_INT8_X86 = ("avx512_vnni", "avx_vnni", "amx_int8")
+_INT8_ARM = ("asimddp", "i8mm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +45,43 @@ class Report:
         ]
 
 
-def examine(root: Path = Path("/")) -> Report:
+def examine(root: Path = Path("/"), folder: Path = Path()) -> Report:
     """Look at this machine.
 
     Parameters
     ----------
-    root : where proc, dev and sys are; another folder for tests
+    root : where proc, dev, etc, sys and var are; another folder for tests
+    folder : where engine files may lie that this machine would refuse
     """
-    runtimes = [check for module in RUNTIMES if (check := _runtime(module)) is not None]
-    shipped = (_bundle(), _clip())
-    checks = (_python(), _system(root), _cpu(root), _memory(root), *runtimes, _encoder(), *shipped)
-    return Report((*checks, _cpu_kernels(), _cameras(root), _gpu(root), *_cuda_kernels()))
+    gpus, trouble = read_gpus(root)
+    jetpack = read_jetpack(root)
+    backends = read_backends()
+    checks = (
+        *(_python(), _system(root), _cpu(root), _memory(root)),
+        *(backend_check(backend, bool(gpus), jetpack) for backend in backends),
+        *(_encoder(), _bundle(), _clip(), _cpu_kernels(), _cameras(root), gpu_check(root, gpus, trouble)),
+        *(*jetpack_check(jetpack), *_cuda_kernels(), *_combinations(backends, gpus, jetpack, folder)),
+    )
+    return Report(checks)
+
+
+def _combinations(
+    backends: Collection[Backend], gpus: tuple[Gpu, ...], jetpack: JetPack | None, folder: Path
+) -> list[Check]:
+    """Return a row for each combination of parts that is known to be bad and is found here."""
+    known = doctor_combinations
+    packages = known.read_packages()
+    flavours = {each.name: each.version for each in backends if each.name in TENSORRT and each.version}
+    alone = (
+        known.pip_over_jetpack(packages, jetpack),
+        known.int8_without_cores(flavours, gpus),
+        known.driver_too_old(packages, gpus),
+    )
+    return [
+        *(*known.same_files(packages), *known.installed_twice(packages), *known.gpu_too_old(flavours, gpus)),
+        *(check for check in alone if check is not None),
+        *known.plans_of_others(folder, flavours),
+    ]
 
 
 def _python() -> Check:
@@ -90,24 +90,36 @@ def _python() -> Check:
 
 
 def _system(root: Path) -> Check:
-    model = _text(root / "proc/device-tree/model").strip("\0 \n")  # names a Jetson, Raspberry Pi and the like
+    model = read_text(root / "proc/device-tree/model").strip("\0 \n")  # names a Jetson, Raspberry Pi and the like
     return Check("system", "ok", ", ".join(filter(None, (model, platform.system(), platform.release()))))
 
 
 def _cpu(root: Path) -> Check:
-    text = _text(root / "proc/cpuinfo")
+    text = read_text(root / "proc/cpuinfo")
     name = re.search(r"^(?:model name|Hardware)\s*:\s*(.+)$", text, re.MULTILINE)
-    flags = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", text, re.MULTILINE)
-    has = set(flags[1].split()) if flags else set()
-    features = [feature for feature in CPU_FEATURES if feature in has]
+    flags = re.search(r"^(flags|Features)\s*:\s*(.+)$", text, re.MULTILINE)  # the word is x86's, or Arm's
+    features = [feature for feature in cpu.FEATURES if flags and feature in flags[2].split()]
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     called = name[1].strip() if name else platform.processor() or platform.machine()
-    return Check("CPU", "ok", f"{called}, {usable} usable cores, {' '.join(features) or 'no known vector features'}")
+    gain = int8_gain(features, flags[1] == "flags") if flags else ""
+    found = f"{called}, {usable} usable cores, {' '.join(features) or 'no known vector features'}"
+    return Check("CPU", "ok", "; ".join(filter(None, (found, gain))))
+
+
+def int8_gain(features: Collection[str], x86: bool) -> str:
+    """Return in a few words what INT8 gains on a CPU with these features, as Linux names them."""
+    if x86:
+        if has := [feature for feature in _INT8_X86 if feature in features]:
+            return f"INT8 is fast ({' '.join(has)})"
+        return "INT8 gains little (no VNNI), and its weights get 7 bits, as 8 would overflow"
+    if has := [feature for feature in _INT8_ARM if feature in features]:
+        return f"INT8 is fast ({' '.join(has)})"
+    return "INT8 gains little (no dot product, asimddp)"
 
 
 def _memory(root: Path) -> Check:
     sizes = {
-        key: int(kib) / 2**20 for key, kib in re.findall(r"^(\w+):\s+(\d+) kB", _text(root / "proc/meminfo"), re.M)
+        key: int(kib) / 2**20 for key, kib in re.findall(r"^(\w+):\s+(\d+) kB", read_text(root / "proc/meminfo"), re.M)
     }
     if "MemTotal" not in sizes:
         return Check("memory", "none", "not known")
@@ -115,21 +127,6 @@ def _memory(root: Path) -> Check:
     if sizes.get("MemAvailable", 1.0) < 0.7:  # what a run over 720p video may take
         return Check("memory", "gap", found, "close other programs: a run may take 0.7 GiB")
     return Check("memory", "ok", found)
-
-
-def _runtime(module: str) -> Check | None:
-    """Say whether a runtime is installed; one that is neither there nor a backend of this version is not mentioned."""
-    used = module in BACKENDS
-    if importlib.util.find_spec(module) is None:
-        if not used:
-            return None
-        mend = f"{sys.executable} -m pip install {RUNTIMES[module][0]}"
-        return Check(f"backend {module}", "gap", "not installed", mend, needed=module == BACKENDS[0])
-    versions = [version for name in RUNTIMES[module] if (version := _version(name))]
-    found = versions[0] if versions else "installed, version not known"
-    if not used:
-        return Check(f"runtime {module}", "none", f"{found}, not used by this version of edgex")
-    return Check(f"backend {module}", "ok", found, needed=module == BACKENDS[0])
 
 
 def _cpu_kernels() -> Check:
@@ -150,7 +147,7 @@ def _cuda_kernels() -> list[Check]:
 
 
 def _encoder() -> Check:
-    mend = f"{sys.executable} -m pip install --force-reinstall av"
+    mend = f"{PIP} install --force-reinstall av"
     try:
         import av
 
@@ -186,45 +183,10 @@ def _clip() -> Check:
 def _cameras(root: Path) -> Check:
     devices = sorted((root / "dev").glob("video[0-9]*"), key=lambda path: (len(path.name), path.name))
     names = ", ".join(
-        f"{path} ({_text(root / 'sys/class/video4linux' / path.name / 'name').strip()})" for path in devices
+        f"{path} ({read_text(root / 'sys/class/video4linux' / path.name / 'name').strip()})" for path in devices
     )
     if not devices:
         return Check("cameras", "none", "none at /dev/video*", "plug a camera in; edgex run --source FILE needs none")
     if not all(os.access(path, os.R_OK | os.W_OK) for path in devices):
         return Check("cameras", "gap", f"{names}: no permission", "sudo usermod -aG video $USER, then log in again")
     return Check("cameras", "ok", names)
-
-
-def _gpu(root: Path) -> Check:
-    devices = [path.name for path in sorted((root / "dev").glob("nvidia[0-9]*"))]
-    on_bus = [path for path in (root / "sys/bus/pci/devices").glob("*/vendor") if _text(path).strip() == _NVIDIA_PCI]
-    displays = [path for path in on_bus if _text(path.with_name("class")).startswith("0x03")]
-    program = shutil.which("nvidia-smi")
-    if program and devices:
-        query = [program, "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
-        try:
-            asked = subprocess.run(query, capture_output=True, text=True, timeout=10, check=False)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            return Check("NVIDIA GPU", "gap", f"nvidia-smi does not answer: {error}", "sudo reboot")
-        if asked.returncode == 0:
-            return Check("NVIDIA GPU", "ok", "; ".join(asked.stdout.split("\n")).strip("; "))
-        return Check("NVIDIA GPU", "gap", (asked.stdout + asked.stderr).strip(), "sudo reboot")
-    if devices or (root / "etc/nv_tegra_release").exists():
-        return Check("NVIDIA GPU", "ok", f"{', '.join(devices) or 'Tegra'} (no nvidia-smi that could say more)")
-    if displays:
-        return Check("NVIDIA GPU", "gap", "there, without its driver", "sudo ubuntu-drivers install")
-    return Check("NVIDIA GPU", "none", "none; the CPU is used")
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""

@@ -49,26 +49,33 @@ def shipped_clip() -> Path:
 
 
 def load(
-    path: str | Path | None = None, backend: str = "auto", threads: int | None = None, compositor: str = "auto"
+    path: str | Path | None = None,
+    backend: str = "auto",
+    threads: int | None = None,
+    compositor: str = "auto",
+    trust: bool = False,
 ) -> Explainer:
     """Load a model file.
 
     Parameters
     ----------
-    path : a bundle or an Explainer-only ONNX; None is the shipped bundle
+    path : a bundle, an Explainer-only ONNX, or an engine built from one; None is the shipped bundle
     backend : name of a backend, or "auto"; one named explicitly never falls back
     threads : CPU threads of the engine, or None for the backend's own choice
     compositor : name of a compositor, or "auto"
+    trust : open an engine file although nothing says where it comes from, or that it is as it was built
 
     Raises
     ------
     ModelError
         If the file cannot be loaded, or has no manifest.
     UsageError
-        If the backend or compositor is not known, or `threads` is below 1.
+        If the backend or compositor is not known, the file was built for another backend, or `threads` is below 1.
+    MissingDependencyError
+        If the backend is not installed.
     """
     blend = open_compositor(compositor)
-    engine = open_engine(shipped_bundle() if path is None else Path(path), backend, threads)
+    engine = open_engine(shipped_bundle() if path is None else Path(path), backend, threads, trust)
     try:
         return Explainer(engine, blend)
     except BaseException:

@@ -1,6 +1,13 @@
 """Engines: a model loaded into a backend.
 
-A backend is one file of this folder with a function `open(path: Path, threads: int | None) -> Engine`:
+A backend is one file of this folder with these functions; both flavours of TensorRT share one:
+
+- `open(path: Path, threads: int | None) -> Network`
+- `version() -> str`, `device() -> str`: what the precision and speed that were measured hang on
+- `reason_missing() -> str`: why it cannot run here, in one sentence; empty where it can
+- `achieved(network: Network) -> dict`: layer kind -> precision -> number of layers, as the backend itself tells
+
+A Network takes any model with one image input. An Engine is a Network that holds the contract of a bundle:
 
 >>> engine = open_engine(Path("bundle.onnx"))                                  # doctest: +SKIP
 >>> logits = engine.infer(np.zeros((1, 3, 224, 224), np.float32))              # doctest: +SKIP
@@ -10,65 +17,85 @@ A backend is one file of this folder with a function `open(path: Path, threads: 
 
 from __future__ import annotations
 
-import importlib
+import logging
 from pathlib import Path
-from typing import Protocol
 
-from edgex.errors import UsageError
-from edgex.manifest import Manifest
-from edgex.types import FloatArray, Logits
+from edgex.build_manifest import BuildManifest, read_sidecar
+from edgex.bundle import check_bundle
+from edgex.engines.choose import AUTO, BACKENDS, backend_for, is_engine, module_of, reason_passed_over, require_backend
+from edgex.engines.engine import Engine
+from edgex.engines.network import Network, require_threads
+from edgex.errors import EdgexError
+from edgex.onnx_file import OnnxFile, read_onnx
 
-BACKENDS = ("onnxruntime",)
+__all__ = ["AUTO", "BACKENDS", "Engine", "Network", "open_engine", "open_network"]
 
-
-class Engine(Protocol):
-    """A model loaded into a backend.
-
-    Attributes
-    ----------
-    backend : name of the backend
-    path : the file that was opened
-    manifest : what the file says of itself, or None when it has no manifest
-    input_shape : [N or None, 3, H, W]; None where the model takes any batch
-    """
-
-    @property
-    def backend(self) -> str: ...
-    @property
-    def path(self) -> Path: ...
-    @property
-    def manifest(self) -> Manifest | None: ...
-    @property
-    def input_shape(self) -> tuple[int | None, int, int, int]: ...
-
-    def infer(self, image: FloatArray) -> Logits:
-        """Infer a batch, float32 [N, 3, H, W], normalised. Raises ModelError when the backend cannot."""
-        ...
-
-    def close(self) -> None:
-        """Give the backend's memory back; the engine cannot be used after it."""
-        ...
+log = logging.getLogger(__name__)
 
 
-def open_engine(path: Path, backend: str = "auto", threads: int | None = None) -> Engine:
-    """Load a model file into a backend.
+def open_network(path: Path, backend: str = "auto", threads: int | None = None, trust: bool = False) -> Network:
+    """Load any model with one image input into a backend.
 
     Parameters
     ----------
-    path : a bundle, or an Explainer-only ONNX
-    backend : one of BACKENDS, or "auto"; a backend named explicitly never falls back
+    path : an ONNX file, or an engine file with its sidecar
+    backend : one of BACKENDS, or "auto": the one that the file was built for, else the first of AUTO that works, and
+        the log says why one was passed over; a backend named explicitly never falls back
     threads : CPU threads, or None for the backend's own choice
+    trust : open an engine file although it has no sidecar, or is not as its sidecar says
 
     Raises
     ------
     UsageError
-        If the backend is not known.
+        If the backend is not known, or not the one that the file was built for.
+    MissingDependencyError
+        If the backend is not installed.
     ModelError
-        If the file cannot be loaded.
+        If the file cannot be loaded, or is not as its sidecar says.
     """
-    if backend == "auto":
-        backend = BACKENDS[0]
-    if backend not in BACKENDS:
-        raise UsageError(f"expected a backend of auto, {', '.join(BACKENDS)}, got {backend!r}; choose one")
-    engine: Engine = importlib.import_module(f"edgex.engines.{backend}").open(path, threads)
-    return engine
+    return _open(path, backend, threads, trust, bundle=False)
+
+
+def open_engine(path: Path, backend: str = "auto", threads: int | None = None, trust: bool = False) -> Engine:
+    """Load a bundle, an Explainer-only ONNX, or an engine built from one, into a backend.
+
+    Parameters and errors are those of `open_network`; besides, ModelError if the model has no mask logits or its
+    manifest contradicts it.
+    """
+    network = _open(path, backend, threads, trust, bundle=True)
+    try:
+        return Engine(network)
+    except BaseException:
+        network.close()
+        raise
+
+
+def _open(path: Path, backend: str, threads: int | None, trust: bool, bundle: bool) -> Network:
+    require_backend(backend)
+    require_threads(threads)
+    built = read_sidecar(path) if path.name else None  # "." and "/" have no name to put a suffix to
+    backend = backend_for(path, built, backend, trust)
+    if is_engine(path, built):
+        network: Network = module_of(backend).open(path, threads, backend)
+        return network
+    file = read_onnx(path)
+    if bundle:  # a graph that is none is refused by what it lacks, before a backend meets it
+        check_bundle(path, file.inputs, file.outputs, file.manifest())
+    if backend != "auto":
+        return _load(file, backend, threads, built)
+    for each in AUTO[:-1]:
+        try:
+            reason = reason_passed_over(each)
+            if not reason:
+                network = _load(file, each, threads, built)
+                log.info("backend %s", each)
+                return network
+        except EdgexError as error:
+            reason = str(error)
+        log.info("backend %s passed over: %s", each, reason)
+    return _load(file, AUTO[-1], threads, built)
+
+
+def _load(file: OnnxFile, backend: str, threads: int | None, built: BuildManifest | None) -> Network:
+    network: Network = module_of(backend).load(file, threads, built)
+    return network

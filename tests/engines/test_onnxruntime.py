@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,15 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgex.engines import open_engine
+from edgex.engines import Engine, open_network
+from edgex.engines import open_engine as open_with
 from edgex.errors import ModelError, UsageError
 from tests.bundles import tiny_manifest, write_bundle
+from tests.engines.built import write_quantised
+
+
+def open_engine(path: Path, threads: int | None = None) -> Engine:
+    return open_with(path, "onnxruntime", threads)
 
 
 def refused(path: Path, *words: str) -> str:
@@ -104,11 +111,6 @@ def test_closed_engine_says_so(bundle: Path) -> None:
 def test_threads_below_one_are_refused(bundle: Path, threads: int) -> None:
     with pytest.raises(UsageError, match="1 to 256 threads"):
         open_engine(bundle, threads=threads)
-
-
-def test_unknown_backend_is_refused(bundle: Path) -> None:
-    with pytest.raises(UsageError, match=r"expected a backend of auto, onnxruntime.*got 'abacus'"):
-        open_engine(bundle, "abacus")
 
 
 def test_missing_file(tmp_path: Path) -> None:
@@ -277,6 +279,26 @@ def _with_bias(path: Path, value: float) -> Path:
     return path
 
 
+def test_precision_achieved_is_told(tmp_path: Path, bundle: Path) -> None:
+    from edgex.engines.onnxruntime import achieved
+
+    assert achieved(open_network(bundle, "onnxruntime"))["Conv"] == {"fp32": 1}
+    half = achieved(open_network(write_bundle(tmp_path / "half.onnx", half_weights=True), "onnxruntime"))
+    assert half["Conv"] == {"fp32": 1}  # half precision is only how its weights are stored
+    quantised = achieved(open_network(write_quantised(bundle, tmp_path / "int8.onnx"), "onnxruntime"))
+    assert quantised["QLinearConv"] == {"int8": 1}
+    assert "Conv" not in quantised
+
+
+def test_threads_may_share_it(bundle: Path) -> None:
+    engine = open_engine(bundle)
+    images = [np.full((batch, 3, 32, 32), batch, np.float32) for batch in (1, 2, 3, 4)]
+    expected = [engine.infer(image).mask_logits for image in images]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda index: engine.infer(images[index % 4]).mask_logits, range(400)))
+    assert all(np.array_equal(masks, expected[index % 4]) for index, masks in enumerate(found))
+
+
 def test_logits_that_are_all_nan_are_an_error(tmp_path: Path) -> None:
     engine = open_engine(_with_bias(tmp_path / "m.onnx", np.nan))
     with pytest.raises(ModelError, match=r"expected finite mask_logits.*NaN or infinity only.*export it again"):
@@ -292,8 +314,8 @@ def test_nothing_is_written_to_stderr_by_onnxruntime(tmp_path: Path, bundle: Pat
         "import sys, pathlib\n"
         "from edgex.engines import open_engine\n"
         "from edgex.errors import ModelError\n"
-        "open_engine(pathlib.Path(sys.argv[1]))\n"
-        "try: open_engine(pathlib.Path(sys.argv[2]))\n"
+        "open_engine(pathlib.Path(sys.argv[1]), 'onnxruntime')\n"
+        "try: open_engine(pathlib.Path(sys.argv[2]), 'onnxruntime')\n"
         "except ModelError as error: print(error)\n"
     )
     command = [sys.executable, "-c", code, str(bundle), str(broken)]

@@ -1,12 +1,11 @@
-"""Build: from an ONNX model to the engine of one backend, held against the model, with a sidecar that says what it is."""
+"""Build: from an ONNX model to the engine of one backend, held against the model, with a sidecar that says so."""
 
 from __future__ import annotations
 
 import hashlib
-import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast, get_args
 
@@ -14,10 +13,11 @@ from edgex import __version__
 from edgex.build_int8 import Observe, Tensors, calibrated, checked_frames, needs_narrow, passed, shipped_frames
 from edgex.build_manifest import BuildManifest, KeptNode, Precision
 from edgex.build_plan import PlanRequest, planned
+from edgex.build_target import check_output, choose_backend, default_output
 from edgex.build_trial import advice, tried
 from edgex.calibrate import model_digest
 from edgex.engines import BACKENDS, open_network
-from edgex.engines.choose import AUTO, TENSORRT, module_of, reason_passed_over
+from edgex.engines.choose import TENSORRT, module_of
 from edgex.errors import UsageError
 from edgex.fidelity import Budget, Fidelity
 from edgex.graph import prepare
@@ -25,8 +25,6 @@ from edgex.image_input import ImageInput, InputOptions, image_input
 from edgex.onnx_file import OnnxFile, read_onnx
 from edgex.precision import RECIPES, quantize, to_float16
 from edgex.product import staging
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +121,7 @@ def build(options: BuildOptions, observe: Observe | None = None) -> Built:
     file = read_onnx(options.model)
     image = _image(file, options)
     output = options.output or default_output(options.model, options.precision, backend)
-    _check_output(output, options.model, backend)
+    check_output(output, options.model, backend)
     with staging(output) as product:
         made, tensors = _make(options, file, backend, image, tell)
         product.write(made.content)
@@ -134,24 +132,6 @@ def build(options: BuildOptions, observe: Observe | None = None) -> Built:
     return Built(output, manifest, time.perf_counter() - began, advice(manifest))
 
 
-def choose_backend(backend: str) -> str:
-    """Return the backend to build for; "auto" is the first that runs here, TensorRT before the CPU's."""
-    if backend != "auto":
-        return backend
-    for each in (*TENSORRT, *AUTO):
-        reason = module_of(each).reason_missing(each) if each in TENSORRT else reason_passed_over(each)
-        if not reason:
-            log.info("backend %s", each)
-            return each
-        log.info("backend %s passed over: %s", each, reason)
-    return AUTO[-1]
-
-
-def default_output(model: Path, precision: Precision, backend: str) -> Path:
-    """Return the name of an engine that is given none."""
-    return model.with_name(f"{model.stem}.{precision}.{backend}{'.engine' if backend in TENSORRT else '.onnx'}")
-
-
 def _image(file: OnnxFile, options: BuildOptions) -> ImageInput | None:
     """Return how a frame becomes the input; None where nobody says it and nothing has to be looked at."""
     try:
@@ -160,14 +140,6 @@ def _image(file: OnnxFile, options: BuildOptions) -> ImageInput | None:
         if options.precision == "int8" or options.data is not None or file.manifest() is not None:
             raise
         return None
-
-
-def _check_output(output: Path, model: Path, backend: str) -> None:
-    suffixes = (".engine", ".plan", ".trt") if backend in TENSORRT else (".onnx",)
-    if output.suffix not in suffixes:
-        raise UsageError(f"expected an output named NAME{suffixes[0]} for {backend}, got {output.name!r}; rename it")
-    if output.exists() and output.samefile(model):
-        raise UsageError(f"expected another file than the model to write, got {output}; choose another name")
 
 
 def _make(
@@ -185,7 +157,9 @@ def _make(
     )
     if backend in TENSORRT:
         graph = prepare(options.model)
-        made = planned(to_float16(graph) if options.precision == "fp16" else graph, backend, options.plan, observe)
+        made = planned(
+            to_float16(graph) if options.precision == "fp16" else graph, backend, _plan(options, image), observe
+        )
         return _Made(made.plan, made.layer_types, warnings=made.warnings), tensors
     if options.precision == "fp16" and backend == "onnxruntime":
         return _Made(to_float16(prepare(options.model)).SerializeToString()), tensors
@@ -199,7 +173,9 @@ def _make_int8(
     model = prepare(options.model)
     warnings = found.warnings
     if options.unchecked:
-        recipe, fidelity, kept, tensors = RECIPES[backend], None, (), Tensors()
+        fidelity: Fidelity | None = None
+        kept: tuple[KeptNode, ...] = ()
+        recipe, tensors = RECIPES[backend], Tensors()
         graph = quantize(model, found.calibration, recipe, needs_narrow(recipe))
     else:
         if found.data is None:
@@ -216,9 +192,17 @@ def _make_int8(
         graph, fidelity, kept = outcome.graph, outcome.fidelity, outcome.kept
     digest = found.calibration.digest()
     if backend in TENSORRT:
-        made = planned(to_float16(graph), backend, options.plan, observe)
+        made = planned(to_float16(graph), backend, _plan(options, image), observe)
         return _Made(made.plan, made.layer_types, fidelity, kept, digest, (*warnings, *made.warnings)), tensors
     return _Made(graph.SerializeToString(), None, fidelity, kept, digest, warnings), tensors
+
+
+def _plan(options: BuildOptions, image: ImageInput | None) -> PlanRequest:
+    """Return what is asked of TensorRT; a model of any size is built for the one size that frames are brought to."""
+    if options.plan.size is not None or image is None:
+        return options.plan
+    size = image.spec.height, image.spec.width
+    return replace(options.plan, size=(size, size, size))
 
 
 def _whole(path: Path, file: OnnxFile) -> bytes:

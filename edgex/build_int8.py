@@ -69,8 +69,8 @@ def calibrated(
     data = data or shipped_frames(file)
     if data is None:
         raise UsageError(
-            f"expected a calibration for INT8 of {model}, got none; run: edgex calibrate {model} --data FOLDER_OR_VIDEO, "
-            "or build with --data"
+            f"expected a calibration for INT8 of {model}, got none; run: edgex calibrate {model} --data FRAMES, or "
+            "build with --data FRAMES"
         )
     calibration, warnings = calibrate(CalibrateOptions(model, data, frames=frames, input=given), observe)
     return Calibrated(calibration, None, data, warnings)

@@ -90,6 +90,7 @@ class BuildManifest:
             _check(isinstance(digest, str) and len(digest) == _HASH_DIGITS, f"{name} of 64 digits", digest)
         for name in ("achieved", "latency_ms", "options"):
             _check(isinstance(getattr(self, name), Mapping), f"{name} an object", getattr(self, name))
+        _check(self.fidelity is None or isinstance(self.fidelity, Mapping), "fidelity an object or null", self.fidelity)
 
     def to_json(self) -> str:
         """Return the manifest as one JSON object."""

@@ -82,3 +82,25 @@ def planned(graph: Any, backend: str, request: PlanRequest, observe: Callable[[s
         for kind, counts in plan.layer_types.items()
     }
     return dataclasses.replace(plan, layer_types=layers)
+
+
+def batch_profile(text: str | None) -> Triple | None:
+    """Read "8" or "1,8,16": smallest, most usual and largest batch. Raises UsageError if it is neither."""
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) not in (1, 3) or not all(part.isdigit() for part in parts):
+        raise UsageError(f"expected a batch such as 8, or smallest,usual,largest such as 1,8,16, got {text!r}")
+    numbers = [int(part) for part in parts]
+    return (numbers[0], numbers[0], numbers[0]) if len(numbers) == 1 else (numbers[0], numbers[1], numbers[2])
+
+
+def size_profile(text: str | None) -> tuple[Size, Size, Size] | None:
+    """Read "480x640", or three of them with commas between (height first). Raises UsageError if it is neither."""
+    if text is None:
+        return None
+    pairs = [tuple(part.lower().strip().split("x")) for part in text.split(",")]
+    if len(pairs) not in (1, 3) or not all(len(pair) == 2 and all(side.isdigit() for side in pair) for pair in pairs):
+        raise UsageError(f"expected sizes such as 480x640, or three of them with commas between, got {text!r}")
+    sizes = [(int(height), int(width)) for height, width in pairs]
+    return (sizes[0], sizes[0], sizes[0]) if len(sizes) == 1 else (sizes[0], sizes[1], sizes[2])

@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
-import numpy as np
 from numpy.typing import NDArray
 
 from edgex.calibration import Calibration, rounded
-from edgex.errors import ModelError, SourceError, UsageError
+from edgex.errors import ModelError, UsageError
 from edgex.frames import Frames, read_frames
 from edgex.graph import float_tensors, prepare, weights
 from edgex.image_input import ImageInput, InputOptions, image_input
@@ -89,8 +88,8 @@ def calibrate(options: CalibrateOptions, observe: Observe | None = None) -> tupl
     warnings = [*frames.skipped, *frames.warnings]
     if frames.count < FEWEST_FRAMES:
         warnings.append(
-            f"expected at least {FEWEST_FRAMES} frames to calibrate with, got {frames.count}; rare values may be missed, "
-            "add frames"
+            f"expected at least {FEWEST_FRAMES} frames to calibrate with, got {frames.count}; rare values may be "
+            "missed, add frames"
         )
     import onnxruntime
 
@@ -200,6 +199,3 @@ def _cannot(error: Exception) -> ModelError:
 
 def _pair(pair: tuple[float, float]) -> tuple[float, float]:
     return rounded(pair[0]), rounded(pair[1])
-
-
-__all__ = ["CalibrateOptions", "SourceError", "calibrate", "gather", "model_digest", "with_outputs"]

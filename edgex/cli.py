@@ -7,26 +7,23 @@ import dataclasses
 import json
 import logging
 import os
-import re
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 import typer.core
 
+from edgex.cli_build import build, calibrate, verify
+from edgex.cli_shared import CODES, Debug, Json, Model, Trust, complain, plain, print_table, progress
 from edgex.errors import EdgexError, UsageError
 
 if TYPE_CHECKING:
     from edgex.pipeline import Summary
-    from edgex.sources import Source
-    from edgex.types import Shot, Style
-
-_CODES = "Exit codes: 0 done, 1 could not, 2 wrong usage, 130 interrupted (what was written until then is whole)."
-_STEERING = re.compile(r"[\0-\x08\x0b-\x1f\x7f-\x9f]")  # would steer a terminal; file names and metadata may hold it
+    from edgex.types import Style
 
 
 class _Group(typer.core.TyperGroup):
@@ -36,7 +33,7 @@ class _Group(typer.core.TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            _complain("interrupted")
+            complain("interrupted")
             return 128 + signal.SIGINT
 
     def main(self, *args: Any, **options: Any) -> Any:
@@ -58,10 +55,6 @@ app = typer.Typer(
     help="See, live and on the device, which pixels make a classifier say what it says.",
     epilog="Example: edgex run --source clip.mp4 --output overlay.mp4",
 )
-
-Model = Annotated[Path | None, typer.Argument(help="Model file; the shipped bundle when left out.", show_default=False)]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines, and nothing else.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
 def main() -> None:
@@ -86,7 +79,7 @@ def edgex(
         print(context.get_help())
 
 
-@app.command(epilog=f"Example: edgex run --source clip.mp4 --top 2 --output overlay.mp4 --records seen.jsonl. {_CODES}")
+@app.command(epilog=f"Example: edgex run --source clip.mp4 --top 2 --output overlay.mp4 --records seen.jsonl. {CODES}")
 def run(
     model: Model = None,
     source: Annotated[str | None, typer.Option(help="Picture, folder, quoted glob, or video.", metavar="PATH")] = None,
@@ -103,6 +96,7 @@ def run(
     limit: Annotated[int | None, typer.Option(help="Stop after so many frames.", min=1)] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads of the engine.", min=1)] = None,
     backend: Annotated[str, typer.Option(help="Backend that infers, or auto.")] = "auto",
+    trust: Trust = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> int:
@@ -121,16 +115,24 @@ def run(
     with contextlib.ExitStack() as stack:
         frames = open_source(source) if source is not None else open_camera(cast(int, camera))
         stack.callback(frames.close)
-        explainer = stack.enter_context(load(model, backend, threads))
+        explainer = stack.enter_context(load(model, backend, threads, trust=trust))
         if names is not None:
             resolve(names, explainer.labels)
         stopped = stack.enter_context(stop_signals())
         where, read = (output, save_masks, records, contact_sheet), explainer.engine.path
-        with _progress(frames, limit) as observe:
+        totals = [count for count in (frames.frame_count, limit) if count is not None]
+        with progress() as show:
             sinks = open_sinks(*where, fps=frames.fps, frame_count=frames.frame_count, inputs=frames.files, model=read)
-            summary = run_pipeline(frames, explainer, sinks, options, stopped=lambda: bool(stopped), observe=observe)
+            summary = run_pipeline(
+                frames,
+                explainer,
+                sinks,
+                options,
+                stopped=lambda: bool(stopped),
+                observe=lambda shot: show("explaining", shot.frame.index + 1, min(totals, default=None)),
+            )
     for warning in summary.warnings:
-        _complain(f"warning: {warning}")
+        complain(f"warning: {warning}")
     written = {"output": output, "masks": save_masks, "records": records, "contact_sheet": contact_sheet}
     products = {name: str(path) for name, path in written.items() if path is not None and summary.frames}
     if as_json:
@@ -138,6 +140,16 @@ def run(
     else:
         _print_summary(summary, products)
     return 128 + stopped[0] if stopped else 0
+
+
+app.command(epilog=f"Example: edgex calibrate model.onnx --data frames/. {CODES}")(calibrate)
+app.command(
+    epilog=f"Example: edgex build model.onnx --int8 --data frames/. Exit code 3: fidelity below budget. {CODES}"
+)(build)
+app.command(
+    epilog="Example: edgex verify model.onnx model.int8.onnxruntime.onnx --data frames/ --picture worst.png. "
+    f"Exit code 3: fidelity below budget. {CODES}"
+)(verify)
 
 
 @app.command(epilog="Example: edgex inspect model.onnx --json")
@@ -149,9 +161,8 @@ def inspect(model: Model = None, as_json: Json = False, debug: Debug = False) ->
     found = look(shipped_bundle() if model is None else model)
     if as_json:
         print(json.dumps(found.to_dict()))
-        return
-    rows = [(name.replace("_", " "), _plain(value)) for name, value in found.to_dict().items()]
-    _print_table([row for row in rows if row[1]])
+    else:
+        print_table([(name, plain(text)) for name, text in found.rows()])
 
 
 @app.command(epilog="Example: edgex doctor --json")
@@ -163,7 +174,7 @@ def doctor(as_json: Json = False, debug: Debug = False) -> int:
     if as_json:
         print(json.dumps({"ready": report.ready, **dataclasses.asdict(report)}))
     else:
-        _print_table(report.rows())
+        print_table(report.rows())
     return 0 if report.ready else 1
 
 
@@ -181,13 +192,13 @@ def _guarded(command: Callable[[], Any], debug: bool) -> int:
         if debug:
             traceback.print_exc()
         if isinstance(error, EdgexError):
-            _complain(str(error))
+            complain(str(error))
             return error.exit_code
         if hasattr(error, "format_message"):  # what typer finds wrong with the words of the command
             page = " ".join(["edgex", *getattr(getattr(error, "ctx", None), "command_path", "").split()[1:]])
-            _complain(f"{error.format_message().rstrip('.')}; see: {page} --help")
+            complain(f"{error.format_message().rstrip('.')}; see: {page} --help")
             return 2
-        _complain(f"unexpected {type(error).__name__}: {error}; run again with --debug and report it")
+        complain(f"unexpected {type(error).__name__}: {error}; run again with --debug and report it")
         return 1
 
 
@@ -198,21 +209,7 @@ class _LogToErrorStream(logging.Handler):
         super().__init__(logging.WARNING)
 
     def emit(self, record: logging.LogRecord) -> None:
-        _complain(f"{record.levelname.lower()}: {record.getMessage()}")
-
-
-@contextlib.contextmanager
-def _progress(source: Source, limit: int | None) -> Iterator[Callable[[Shot], object]]:
-    """Show a progress bar on the error stream while it is a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    totals = [count for count in (source.frame_count, limit) if count is not None]
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("explaining", total=min(totals, default=None))
-        yield lambda shot: progress.advance(task)
+        complain(f"{record.levelname.lower()}: {record.getMessage()}")
 
 
 def _print_summary(summary: Summary, products: dict[str, str]) -> None:
@@ -224,27 +221,3 @@ def _print_summary(summary: Summary, products: dict[str, str]) -> None:
     print(f"ms a frame (median): {stages}")
     for path in products.values():
         print(f"wrote {path}")
-
-
-def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    for row in rows:
-        table.add_row(*(escape(cell) for cell in row))
-    Console(soft_wrap=False).print(table)
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key or 'onnx'} {_plain(each)}" for key, each in value.items())
-    if isinstance(value, (list, tuple)):
-        return ", ".join(_plain(each) for each in value)
-    return "" if value is None else _STEERING.sub("?", str(value))
-
-
-def _complain(sentence: str) -> None:
-    with contextlib.suppress(OSError):
-        print(f"edgex: {_STEERING.sub('?', ' '.join(sentence.split()))}", file=sys.stderr)

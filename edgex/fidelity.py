@@ -1,6 +1,6 @@
 """How well a candidate explains what the reference explains, over frames: the gate of `build`, and `verify`.
 
-Frames stream: one is in memory at a time, besides the reference's outputs, which are kept for the next candidate.
+One frame is in memory at a time, besides the reference's outputs, which are kept for the next candidate.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from edgex.fidelity_budget import Budget, Fidelity, Tally, shortfalls
 from edgex.fidelity_figures import (
     FrameFidelity,
     OutputFidelity,
+    channels_first,
     inside,
     judged_iou,
     mask_difference,
     merged,
+    size_of,
     upsampled,
 )
 from edgex.manifest import Task
@@ -164,7 +166,7 @@ class Reference:
             nothing = np.zeros((0, 1, 1), np.float32)
             return Judged(frame, nothing, nothing)
         pair = [np.asarray(each[MASK_LOGITS][0, shown], np.float32) for each in (seen.outputs, given)]
-        ours, theirs = (upsampled(logits, *_size(tensor)) for logits in pair)
+        ours, theirs = (upsampled(logits, *size_of(tensor)) for logits in pair)
         frame = replace(
             frame,
             classes=tuple(self._labels[i] if i < len(self._labels) else f"class {i}" for i in shown),
@@ -183,10 +185,12 @@ class Reference:
         ours, theirs = self._scores(seen.outputs), self._scores(given)
         if ours is None or theirs is None:
             return {"agrees": best == guess}
-        if self._task == "multi-label" and not seen.shown:  # the highest of scores that are all low names nothing
-            return {"score_difference": float(np.abs(ours - theirs)[best])}
         either = sorted({best, *seen.shown, *self._shown(given)})
-        return {"agrees": best == guess, "score_difference": float(np.abs(ours - theirs)[either].mean())}
+        named = self._task == "single-label" or seen.shown  # the highest of scores that are all low names nothing
+        return {
+            "agrees": best == guess if named else None,
+            "score_difference": float(np.abs(ours - theirs)[either].mean()),
+        }
 
     def _under_mask(self, name: str, tensor: Tensor, planes: FloatArray, shown: list[int]) -> FloatArray:
         """Return what the reference gives the classes shown when it sees only what the mask lets through.
@@ -194,7 +198,7 @@ class Reference:
         Behind the mask lies 0, which in a normalised input is the mean colour.
         """
         mask = merged(planes)
-        masked = tensor * (mask[None, None] if _channels_first(tensor) else mask[None, :, :, None])
+        masked = tensor * (mask[None, None] if channels_first(tensor) else mask[None, :, :, None])
         scores = self._scores(_infer(self._network, name, masked.astype(tensor.dtype, copy=False)))
         assert scores is not None  # only a network that gave scores is asked
         return np.asarray(scores[shown], np.float32)
@@ -240,12 +244,3 @@ def _require_classes(candidate: Network, key: str, ours: Outputs, theirs: Output
     if key in ours and ours[key].shape[1] != theirs[key].shape[1]:
         want, got = list(ours[key].shape), list(theirs[key].shape)
         raise ModelError(f"expected {key} {want} of {candidate.path}, got {got}; compare two forms of one model")
-
-
-def _channels_first(tensor: Tensor) -> bool:
-    return tensor.shape[1] in (1, 3) or tensor.shape[-1] not in (1, 3)
-
-
-def _size(tensor: Tensor) -> tuple[int, int]:
-    height, width = tensor.shape[2:] if _channels_first(tensor) else tensor.shape[1:3]
-    return int(height), int(width)

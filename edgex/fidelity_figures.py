@@ -148,6 +148,17 @@ def intersection_over_union(one: Mask, other: Mask) -> float | None:
     return np.count_nonzero(one & other) / union if union else None
 
 
+def channels_first(tensor: NDArray[Any]) -> bool:
+    """Tell whether a network input is [N, C, H, W] and not [N, H, W, C]."""
+    return tensor.shape[1] in (1, 3) or tensor.shape[-1] not in (1, 3)
+
+
+def size_of(tensor: NDArray[Any]) -> tuple[int, int]:
+    """Return height and width of a network input."""
+    height, width = tensor.shape[2:] if channels_first(tensor) else tensor.shape[1:3]
+    return int(height), int(width)
+
+
 def judged_iou(one: Mask, other: Mask) -> float | None:
     """Return the IoU of two masks [H, W], or None where both together are too small to be judged by it.
 

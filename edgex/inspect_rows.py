@@ -50,7 +50,7 @@ def _built(built: BuildManifest, untouched: bool) -> list[tuple[str, str]]:
         ("kept back", kept),
         ("source", f"{built.source}\n{built.source_sha256}"),
         ("calibration", built.calibration_sha256 or "none"),
-        ("fidelity", "not compared" if built.fidelity is None else _plain(built.fidelity)),
+        ("fidelity", "not compared" if built.fidelity is None else _plain(_figures(built.fidelity))),
         ("latency", ", ".join(f"{name} {_plain(ms)} ms" for name, ms in built.latency_ms.items())),
         ("options", _plain(built.options)),
         ("warnings", "\n".join(map(str, built.warnings))),
@@ -101,3 +101,8 @@ def _plain(value: Any) -> str:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return " ".join(_plain(each) for each in value)
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _figures(fidelity: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the figures over all frames; single frames and outputs are for --json."""
+    return {name: value for name, value in fidelity.items() if name not in ("worst", "outputs") and value is not None}

@@ -202,8 +202,8 @@ def _dequantised(model: Any, tensor: str, calibration: Calibration, read_by: dic
     if scale not in weights(model):
         model.graph.initializer.extend(
             [
-                numpy_helper.from_array(np.float32(max(-low, high, 1e-12) / 127), scale),
-                numpy_helper.from_array(np.int8(0), zero),
+                numpy_helper.from_array(np.array(max(-low, high, 1e-12) / 127, np.float32), scale),
+                numpy_helper.from_array(np.array(0, np.int8), zero),
             ]
         )
         pair = [

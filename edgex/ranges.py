@@ -122,7 +122,7 @@ def entropy_threshold(counts: Counts) -> float:
         return used / len(counts) if used else 1.0
     ends = [*range(LEVELS, used, STEP), used]
     losses = [_divergence(histogram, end) for end in ends]
-    return ends[int(np.argmin(losses))] / len(counts)
+    return float(ends[int(np.argmin(losses))] / len(counts))
 
 
 def _divergence(histogram: NDArray[np.float64], end: int) -> float:

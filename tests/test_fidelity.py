@@ -87,7 +87,8 @@ def by_hand(a: Network, b: Network, tensors: Named, task: str | None) -> dict[st
             p, q = scores(one), scores(other)
             top = [sorted(classes, key=lambda i, s=s: (-s[i], i))[:3] for s in (p, q)]
             shown, shown_b = ([i for i in t if s[i] >= 0.5] for t, s in zip(top, (p, q), strict=True))
-            found["agrees"].append(top[0][0] == top[1][0])
+            if shown or task == "single-label":
+                found["agrees"].append(top[0][0] == top[1][0])
             found["scores"].append(np.mean([abs(p[i] - q[i]) for i in {*shown, *shown_b, top[0][0]}]))
         else:
             shown = classes
@@ -182,7 +183,7 @@ def test_without_a_class_or_a_frame_nothing_passes(bundle: Path) -> None:
     grey = compare(opened(bundle), opened(bundle), GREY)
     assert (grey.frames, grey.frames_without_class, grey.frames_with_mask, grey.frames_without_mask) == (1, 1, 0, 0)
     assert (grey.mask_iou_mean, grey.mask_difference_mean, grey.score_drop_mean) == (None, None, None)
-    assert grey.top1_agreement == 1.0
+    assert grey.top1_agreement is None
     assert "could not be judged" in " ".join(shortfalls(grey))
     none = compare(opened(bundle), opened(bundle), [])
     assert none.frames == 0

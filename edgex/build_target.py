@@ -1,0 +1,39 @@
+"""What `build` writes for, and where: which backend, under which name."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from edgex.build_manifest import Precision
+from edgex.engines.choose import AUTO, ENGINE_SUFFIXES, TENSORRT, module_of, reason_passed_over
+from edgex.errors import UsageError
+
+log = logging.getLogger(__name__)
+
+
+def choose_backend(backend: str) -> str:
+    """Return the backend to build for; "auto" is the first that runs here, TensorRT before the CPU's."""
+    if backend != "auto":
+        return backend
+    for each in (*TENSORRT, *AUTO):
+        reason = module_of(each).reason_missing(each) if each in TENSORRT else reason_passed_over(each)
+        if not reason:
+            log.info("backend %s", each)
+            return each
+        log.info("backend %s passed over: %s", each, reason)
+    return AUTO[-1]
+
+
+def default_output(model: Path, precision: Precision, backend: str) -> Path:
+    """Return the name of an engine that is given none."""
+    return model.with_name(f"{model.stem}.{precision}.{backend}{'.engine' if backend in TENSORRT else '.onnx'}")
+
+
+def check_output(output: Path, model: Path, backend: str) -> None:
+    """Raise UsageError where an engine of a backend cannot have that name."""
+    suffixes = ENGINE_SUFFIXES if backend in TENSORRT else (".onnx",)
+    if output.suffix not in suffixes:
+        raise UsageError(f"expected an output named NAME{suffixes[0]} for {backend}, got {output.name!r}; rename it")
+    if output.exists() and output.samefile(model):
+        raise UsageError(f"expected another file than the model to write, got {output}; choose another name")

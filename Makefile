@@ -1,7 +1,7 @@
 # make demo    the shipped model explains the shipped clip; light runtime, no torch
 # make test    what the project promises, checked: lint, format, types, sanitizers, tests
 # make sanitize  the CPU kernels' tests under AddressSanitizer and UndefinedBehaviorSanitizer
-# make fuzz    a minute of random requests to the kernels
+# make fuzz    a minute of random requests to the kernels, and one of broken files to the loaders
 # make check   lint, format and types alone
 # make clean   removes the environments, the caches and the demo
 #
@@ -41,6 +41,7 @@ sanitize: .venv/installed
 
 fuzz: .venv/installed
 	.venv/bin/python -m benchmarks.fuzz_kernels --seconds 60
+	.venv/bin/python -m benchmarks.fuzz_loaders --seconds 60
 
 clean:
 	rm -f edgex/_native.so

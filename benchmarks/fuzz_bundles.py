@@ -43,9 +43,8 @@ def changed_bytes(random: Random, content: bytes) -> bytes:
     first, last = sorted(int(place) for place in random.integers(0, len(data) + 1, 2))
     match int(random.integers(8)):
         case 0 | 1:
-            for place in random.integers(0, max(1, len(data)), int(random.integers(1, 8))):
-                if data:
-                    data[place] ^= 1 << int(random.integers(8))
+            for place in random.integers(0, len(data), int(random.integers(1, 8))) if data else ():
+                data[place] ^= 1 << int(random.integers(8))
         case 2:
             del data[first:]
         case 3:
@@ -64,16 +63,8 @@ def changed_bytes(random: Random, content: bytes) -> bytes:
 def changed_json(random: Random, text: str) -> str:
     """Return JSON with an entry replaced, left out or made up, or a text that is hardly JSON."""
     if random.random() < 0.15:
-        texts = (
-            "",
-            "[" * 100_000,
-            "\ufeff" + text,
-            text + text,
-            "null",
-            "3",
-            '{"a":' * 5000,
-            text.replace(":", "=", 1),
-        )
+        odd = ("", "[" * 100_000, '{"a":' * 5000, "null", "3")
+        texts = (*odd, "\ufeff" + text, text + text, text.replace(":", "=", 1))
         return str(one_of(random, texts))
     try:
         tree = json.loads(text)
@@ -154,7 +145,7 @@ def operators(random: Random, model: Model) -> None:
             )
         case 5:  # asks for memory that nobody has
             shape = numpy_helper.from_array(
-                np.array([one_of(random, SIZES[3:])] * int(random.integers(1, 4)), np.int64), "size"
+                np.array([one_of(random, (0, 1, 65536, 2**40, 2**63 - 1))], np.int64), "size"
             )
             graph.initializer.append(shape)
             graph.node.insert(0, helper.make_node("ConstantOfShape", ["size"], [f"big{random.integers(3)}"]))
@@ -164,7 +155,7 @@ def operators(random: Random, model: Model) -> None:
             for _ in range(int(random.integers(1, 60))):
                 inner = helper.make_node("If", ["image"], ["r"], then_branch=branch, else_branch=branch)
                 branch = helper.make_graph([inner], "b", [], [])
-                if branch.ByteSize() > 1_000_000:
+                if branch.ByteSize() > 50_000:
                     break
             graph.node.extend(branch.node)
 

@@ -104,9 +104,9 @@ def prepare(folder: Path) -> None:
         cv2.imwrite(str(folder / "frames" / f"{number:02}.png"), picture)
     (folder / "seeds").mkdir()
     plain = deepened(write_bundle(folder / "seeds" / "a.onnx"))
-    write_bundle(folder / "seeds" / "b.onnx", half_weights=True, task="single-label")
+    deepened(write_bundle(folder / "seeds" / "b.onnx", half_weights=True, task="single-label"))
     write_bundle(folder / "seeds" / "c.onnx", batch=2, class_head=False)
-    write_bundle(folder / "seeds" / "d.onnx", with_manifest=False, batch=1)
+    deepened(write_bundle(folder / "seeds" / "d.onnx", with_manifest=False, batch=1))
     found, _ = calibrate(CalibrateOptions(plain, str(folder / "frames"), frames=4))
     (folder / "calibration").write_text(found.to_json())
     product = build(BuildOptions(plain, "fp32", "onnxruntime", output=folder / "seeds" / "e.onnx", unchecked=True)).path

@@ -122,10 +122,8 @@ def supervise(seed: int, seconds: float, numbers: range, subjects: list[str], ke
             for text, (number, subject, kinds) in failed:
                 alike = re.sub(r"'.*?'|\".*?\"|\S*/\S*|[\d.e+-]*\d", "N", text)[:200]
                 findings.setdefault(f"{subject}: {alike}", []).append((number, text, kinds))
-                if keep is not None:
-                    shutil.copytree(
-                        folder / f"case-{number}", keep / f"case-{number}", symlinks=True, dirs_exist_ok=True
-                    )
+                if keep is not None and not (keep / f"case-{number}").exists():
+                    shutil.copytree(folder / f"case-{number}", keep / f"case-{number}", symlinks=True)
             numbers = range(last[0] + 1, numbers.stop) if calls or not fate else range(0)
     return report(seed, counts, findings)
 

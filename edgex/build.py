@@ -13,12 +13,12 @@ from edgex import __version__
 from edgex.build_int8 import Observe, Tensors, calibrated, checked_frames, needs_narrow, passed, shipped_frames
 from edgex.build_manifest import BuildManifest, KeptNode, Precision
 from edgex.build_plan import PlanRequest, planned
-from edgex.build_target import check_output, choose_backend, default_output
+from edgex.build_target import check_output, choose_backend, default_output, require_builder
 from edgex.build_trial import advice, tried
 from edgex.calibrate import model_digest
 from edgex.engines import BACKENDS, open_network
 from edgex.engines.choose import TENSORRT, module_of
-from edgex.errors import UsageError
+from edgex.errors import ModelError, UsageError
 from edgex.fidelity import Budget, Fidelity
 from edgex.graph import prepare
 from edgex.image_input import ImageInput, InputOptions, image_input
@@ -118,6 +118,7 @@ def build(options: BuildOptions, observe: Observe | None = None) -> Built:
     began = time.perf_counter()
     tell: Observe = observe or (lambda stage, done, total: None)
     backend = choose_backend(options.backend)
+    require_builder(backend)
     file = read_onnx(options.model)
     image = _image(file, options)
     output = options.output or default_output(options.model, options.precision, backend)
@@ -127,7 +128,7 @@ def build(options: BuildOptions, observe: Observe | None = None) -> Built:
         product.write(made.content)
         manifest = _manifest(options, file, backend, image, made)
         checked = () if options.unchecked else tensors
-        manifest = tried(product.staged, manifest, options.model, checked, options.budget, options.threads, tell)
+        manifest = tried(product, manifest, options.model, checked, options.budget, options.threads, tell)
         product.publish(manifest)
     return Built(output, manifest, time.perf_counter() - began, advice(manifest))
 
@@ -209,7 +210,14 @@ def _whole(path: Path, file: OnnxFile) -> bytes:
     """Return a model as one file."""
     import onnx
 
-    return path.read_bytes() if not file.external else cast(bytes, onnx.load(str(path)).SerializeToString())
+    if not file.external:
+        return path.read_bytes()
+    try:
+        return cast(bytes, onnx.load(str(path)).SerializeToString())
+    except Exception as error:  # onnx raises its own, protobuf's and Python's
+        raise ModelError(
+            f"expected the weights of {path} beside it, got: {str(error)[:200]}; copy them again"
+        ) from error
 
 
 def _manifest(

@@ -22,6 +22,7 @@ from edgex.onnx_file import OnnxFile
 from edgex.precision import RECIPES, Recipe, quantize
 from edgex.product import write_text
 from edgex.restore import blocks, restore
+from edgex.sinks.staged import cannot_write
 
 PROBES = 8  # frames over which the effect of single blocks is measured
 FEWEST_CHECKED = 4
@@ -155,7 +156,10 @@ def needs_narrow(recipe: Recipe) -> bool:
 
 
 def _opened(graph: Any, path: Path, backend: str, threads: int | None) -> Network:
-    path.write_bytes(graph.SerializeToString())
+    try:
+        path.write_bytes(graph.SerializeToString())
+    except OSError as error:
+        raise cannot_write(path, error) from error
     return open_network(path, backend, threads)
 
 

@@ -25,6 +25,15 @@ def choose_backend(backend: str) -> str:
     return AUTO[-1]
 
 
+def require_builder(backend: str) -> None:
+    """Raise MissingDependencyError now, before minutes of work, where what builds for a backend is not installed."""
+    module = module_of(backend)
+    if backend in TENSORRT:
+        module.version(backend)
+    else:
+        module.version()
+
+
 def default_output(model: Path, precision: Precision, backend: str) -> Path:
     """Return the name of an engine that is given none."""
     return model.with_name(f"{model.stem}.{precision}.{backend}{'.engine' if backend in TENSORRT else '.onnx'}")

@@ -14,7 +14,7 @@ from edgex.engines.choose import TENSORRT, module_of
 from edgex.errors import FidelityError, ModelError
 from edgex.fidelity import Budget, Reference, shortfalls
 from edgex.latency import side_by_side
-from edgex.product import write_text
+from edgex.product import Product, write_text
 
 WEIGHTED_WORDS = ("conv", "gemm", "matmul", "fullyconnected", "matrix")  # in any backend's name of a layer with weights
 MODEL, ENGINE = "model", "engine"  # keys of the measured times
@@ -22,7 +22,7 @@ WORTH = 1.05  # times faster than the model, below which the model is recommende
 
 
 def tried(
-    staged: Path,
+    product: Product,
     manifest: BuildManifest,
     model: Path,
     tensors: Sequence[tuple[str, Any]],
@@ -34,7 +34,7 @@ def tried(
 
     Parameters
     ----------
-    staged : the engine file
+    product : the engine file
     manifest : what is known of it
     model : the FP32 ONNX file that it was built from
     tensors : name and network input [1, ...] of each frame to check on; none leaves the check out
@@ -47,14 +47,17 @@ def tried(
     FidelityError
         If it does not explain what the model explains.
     """
-    reason = reason_not_run(manifest.backend)
+    reason, staged = reason_not_run(manifest.backend), product.staged
     if reason:
         note = f"the engine was not run here, so its precision is that of the typed graph: {reason}"
         return replace(manifest, warnings=(*manifest.warnings, note))
     with contextlib.ExitStack() as stack:
         write_text(sidecar(staged), manifest.to_json())
         stack.callback(sidecar(staged).unlink, missing_ok=True)
-        engine = _opened(stack, staged, manifest.backend, threads)
+        try:
+            engine = _opened(stack, staged, manifest.backend, threads)
+        except ModelError as error:  # the name that it has meanwhile says nothing to anybody
+            raise ModelError(str(error).replace(str(staged), str(product.path))) from error
         achieved = module_of(manifest.backend).achieved(engine)
         require_precision(achieved, manifest.precision, manifest.backend)
         manifest = replace(manifest, achieved=achieved)

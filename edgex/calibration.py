@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 
 from edgex.errors import ModelError
 from edgex.image_input import ImageInput
+from edgex.types import is_whole
 
 SCHEMA_VERSION = 1
 LARGEST_BYTES = 256 * 2**20
@@ -56,7 +57,8 @@ class Calibration:
         _check(self.schema == SCHEMA_VERSION, f"schema {SCHEMA_VERSION}", self.schema)
         for name in ("model", "model_sha256", "method", "frames_sha256", "source", "onnxruntime"):
             _check(isinstance(getattr(self, name), str), f"{name} a string", getattr(self, name))
-        _check(isinstance(self.frames, int) and self.frames > 0, "frames above 0", self.frames)
+        _check(is_whole(self.frames) and self.frames > 0, "frames above 0", self.frames)
+        _check(is_whole(self.seed), "a whole number as seed", self.seed)
         _check(bool(self.ranges), "ranges of at least one tensor", "none")
         for name, pair in self.ranges.items():
             numbers = len(pair) == 2 and all(_is_number(value) for value in pair)
@@ -137,7 +139,8 @@ def _value(value: Any) -> str:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    """Tell whether it is a number that a float can hold; NaN is not, nor true."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def _check(holds: bool, expected: str, got: object) -> None:

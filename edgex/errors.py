@@ -17,9 +17,12 @@ from __future__ import annotations
 
 
 class EdgexError(Exception):
-    """Base of all errors that edgex raises on purpose."""
+    """Base of all errors that edgex raises on purpose; what others' words bring into a message comes in one line."""
 
     exit_code = 1
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(" ".join(str(message).split()))
 
 
 class UsageError(EdgexError):

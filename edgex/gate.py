@@ -84,6 +84,8 @@ def pass_gate(trial: Trial, budget: Budget, observe: Observe, known: Effects | N
     graph, fidelity = _judged(trial, (), observe)
     if not shortfalls(fidelity, budget):
         return Passed(graph, fidelity, (), known or {})
+    if fidelity.frames_with_mask < budget.frames_with_mask and MASK_LOGITS in fidelity.outputs:  # no block mends that
+        raise FidelityError("; ".join(shortfalls(fidelity, budget)))
     effects = known if known else measured(trial, observe)
     gains = _gains(effects, fidelity, budget)
     ranked = sorted(trial.blocks, key=lambda block: -gains[block[0]])

@@ -9,6 +9,7 @@ from typing import Any
 
 from edgex.errors import ModelError
 from edgex.onnx_file import OnnxFile, read_onnx
+from edgex.sinks.staged import cannot_write
 
 OLDEST_OPSET = 13  # that can quantise each channel on its own
 TARGET_OPSET = 17  # what an older graph is lifted to; every backend and TensorRT 10.3 read it
@@ -44,6 +45,8 @@ def prepare(path: Path) -> Any:
         if file.opset.get("", file.opset.get("ai.onnx", 0)) < OLDEST_OPSET:
             model = onnx.version_converter.convert_version(model, TARGET_OPSET)
         model = _folded(model)
+    except OSError as error:  # of the temporary folder: the model was read before
+        raise cannot_write(Path(tempfile.gettempdir()), error) from error
     except Exception as error:  # onnx and ONNX Runtime share no base class but Exception
         cause = " ".join(str(error).split())[:300].rstrip(" .;:")
         raise ModelError(
@@ -95,10 +98,10 @@ def float_tensors(model: Any) -> set[str]:
         model = onnx.shape_inference.infer_shapes(model)
     except Exception:  # what it cannot infer is found out by running it
         pass
-    stored = weights(model)
     values = [*model.graph.input, *model.graph.value_info, *model.graph.output]
     is_float = {value.name for value in values if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT}
-    return is_float - set(stored)
+    there = {value.name for value in model.graph.input} | set(producers(model))  # folding leaves infos of what is gone
+    return (is_float & there) - set(weights(model))
 
 
 def heads(model: Any) -> frozenset[str]:
@@ -114,6 +117,35 @@ def heads(model: Any) -> frozenset[str]:
         if not is_weighted(node, stored):
             open_tensors += [name for name in node.input if name]
     return frozenset(found)
+
+
+def stems(model: Any) -> frozenset[str]:
+    """Return the names of the weighted nodes that see the picture itself, and of depthwise ones straight behind them.
+
+    These have three inputs, or nine weights, a channel to average rounding errors over, and all that follows reads
+    what they give.
+    """
+    stored, read_by = weights(model), readers(model)
+    found: set[str] = set()
+    seen: set[str] = set()
+    open_tensors = [(value.name, False) for value in model.graph.input if value.name not in stored]
+    while open_tensors:
+        tensor, behind = open_tensors.pop()
+        for node in read_by.get(tensor, []):
+            weighted = is_weighted(node, stored)
+            if node.name in seen or (behind and weighted and not _is_depthwise(node, stored)):
+                continue
+            seen.add(node.name)
+            if weighted:
+                found.add(node.name)
+            if not (behind and weighted):
+                open_tensors += [(name, behind or weighted) for name in node.output if name]
+    return frozenset(found)
+
+
+def _is_depthwise(node: Any, stored: dict[str, Any]) -> bool:
+    groups = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
+    return node.op_type == "Conv" and groups > 1 and stored[node.input[1]].dims[1] == 1
 
 
 def is_weighted(node: Any, stored: dict[str, Any]) -> bool:

@@ -17,6 +17,7 @@ from edgex.manifest import METADATA_KEY, Manifest, stays_below
 
 IMAGE, CLASS_LOGITS, MASK_LOGITS = "image", "class_logits", "mask_logits"
 LARGEST_BYTES = 2**31 - 1  # protobuf's own limit; larger models keep their weights in external files
+HIGHEST_OPSET = 1000
 Axis = int | str | None
 
 
@@ -109,6 +110,7 @@ def read_onnx(path: Path) -> OnnxFile:
             raise ModelError(
                 f"expected an ONNX model with a graph, got other content in {path}; export the model again"
             )
+        _require_versions(path, model)
         stored = {_text(t.name) for t in graph.initializer} | {_text(t.values.name) for t in graph.sparse_initializer}
         return OnnxFile(
             path=path,
@@ -129,6 +131,13 @@ def read_onnx(path: Path) -> OnnxFile:
             f"expected an ONNX model in {path}, got {len(content)} bytes that are not one or are cut off; "
             "export or copy the model again"
         ) from error
+
+
+def _require_versions(path: Path, model: Any) -> None:
+    """Raise ModelError for versions of operators that there are not: a backend may look for them one by one."""
+    odd = [entry.version for entry in model.opset_import if not 0 < entry.version <= HIGHEST_OPSET]
+    if odd:
+        raise ModelError(f"expected opsets of 1 to {HIGHEST_OPSET} in {path}, got {odd[0]}; export the model again")
 
 
 def _read_bytes(path: Path) -> bytes:

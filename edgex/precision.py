@@ -5,15 +5,17 @@ docs/precision.md says why it is placed so.
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from edgex.bias_correction import correct_biases
 from edgex.calibration import Calibration
 from edgex.errors import ModelError
-from edgex.graph import float_tensors, heads, is_weighted, producers, readers, sole_reader, weights
+from edgex.graph import float_tensors, heads, is_weighted, producers, readers, sole_reader, stems, weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,8 @@ def quantize(model: Any, calibration: Calibration, recipe: Recipe, narrow: bool 
         op_types_to_quantize=list(recipe.operators),
         extra_options=options,
     )
-    quantizer.quantize_model()
+    with _silent():
+        quantizer.quantize_model()
     quantizer.model.topological_sort()  # it appends Q/DQ at the end; OpenVINO reads a graph in its order
     quantised = quantizer.model.model
     if recipe.residual:
@@ -128,9 +131,23 @@ def quantize(model: Any, calibration: Calibration, recipe: Recipe, narrow: bool 
     return quantised
 
 
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Keep the quantiser's log from the error stream: it writes about single tensors to the root logger."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
 def quantised_nodes(model: Any, calibration: Calibration, recipe: Recipe) -> tuple[str, ...]:
-    """Return the names of the nodes that take part: those of the recipe, heads apart, whose tensors have ranges."""
-    left = heads(model)
+    """Return the names of the nodes that take part: those of the recipe whose tensors have ranges.
+
+    Heads and stems are left out: a stem has three channels to average errors over, and costs little in float.
+    """
+    left = heads(model) | stems(model)
     floats, ranges, stored = float_tensors(model), calibration.ranges, weights(model)
     return tuple(
         node.name

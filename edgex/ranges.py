@@ -11,6 +11,7 @@ Method = Literal["entropy", "minmax", "percentile"]
 BINS = 2048  # on either side of zero
 LEVELS = 128  # that int8 has for magnitudes
 MOST_VALUES = 65536  # of a tensor and frame that are counted; smallest and largest value are exact
+TINIEST = 1e-30
 STEP = 16  # bins between two thresholds that the entropy method tries
 
 Counts = NDArray[np.int64]
@@ -81,7 +82,7 @@ class TensorRange:
         return max(self.low, min(low, 0.0)), min(self.high, max(high, 0.0))
 
     def _cover(self, magnitude: float) -> None:
-        if magnitude <= 0.0:
+        if magnitude < TINIEST:  # to be told from zero by no kernel
             return
         needed = 2.0 ** np.ceil(np.log2(magnitude))
         if not self.limit:

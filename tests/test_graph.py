@@ -21,6 +21,7 @@ from edgex.graph import (
     readers,
     require_float,
     sole_reader,
+    stems,
     weights,
 )
 from edgex.onnx_file import read_onnx
@@ -31,7 +32,9 @@ from tests.small_networks import make_model, write_small
 
 def run(model: Any, seed: int = 0, size: int = 32) -> list[np.ndarray]:
     content = model.read_bytes() if isinstance(model, Path) else model.SerializeToString()
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     image = np.random.default_rng(seed).uniform(-1, 1, (2, 3, size, size)).astype(np.float32)
     answers: list[np.ndarray] = session.run(None, {"image": image})
     return answers
@@ -144,3 +147,21 @@ def test_float_activations_are_known(tmp_path: Path) -> None:
     found = float_tensors(model)
     assert {"image", "up.a", "sum1.y", "mask_logits", "class_logits"} <= found
     assert not found & set(weights(model))
+
+
+def test_stems_see_the_picture_itself_or_stand_depthwise_right_behind(tmp_path: Path) -> None:
+    assert stems(prepare(write_small(tmp_path / "small.onnx"))) == {"stem"}
+    ones = {name: np.ones(shape) for name, shape in (("a", (4, 3, 1, 1)), ("b", (4, 1, 1, 1)), ("c", (4, 4, 1, 1)))}
+    nodes = [
+        helper.make_node("Conv", ["image", "a"], ["x"], name="first"),
+        helper.make_node("Conv", ["x", "b"], ["y"], name="depthwise", group=4),
+        helper.make_node("Conv", ["y", "b"], ["z"], name="depthwise-again", group=4),
+        helper.make_node("Conv", ["z", "c"], ["last"], name="last"),
+    ]
+    assert stems(make_model(nodes, ones, {"last": ["N", 4, 32, 32]}, ["N", 3, 32, 32])) == {"first", "depthwise"}
+
+
+def test_what_folding_left_behind_is_no_tensor(tmp_path: Path) -> None:
+    model = prepare(write_small(tmp_path / "small.onnx"))
+    model.graph.value_info.append(helper.make_tensor_value_info("gone", onnx.TensorProto.FLOAT, [1]))
+    assert "gone" not in float_tensors(model)

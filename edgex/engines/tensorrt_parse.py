@@ -25,6 +25,9 @@ _MENDS = {  # part of the parser's words -> what to do
 }
 
 
+NOT_PARSED = frozenset({0, 12, 13, 14, 15, 24})  # UNDEFINED, UINT32, UINT64, complex numbers, FLOAT8E8M0
+
+
 @dataclass(frozen=True, slots=True)
 class NetworkTypes:
     """Types of a parsed, strongly typed network: precision as TensorRT has to keep it.
@@ -134,9 +137,12 @@ def _check(onnx: Path | bytes, title: str) -> None:
             raise ModelError("expected a model that holds its weights, got one with external ones; give its path")
         if any(isinstance(text, bytes) for text in _texts(model)):  # what TensorRT says of it would end the process
             raise ValueError("names that are no UTF-8")
-        values = (*model.graph.input, *model.graph.output, *model.graph.value_info)
-        if any(value.type.tensor_type.elem_type not in library.TensorProto.DataType.values() for value in values):
-            raise ValueError("a tensor of a type that ONNX does not have")
+        values = (*model.graph.input, *model.graph.output)
+        types = {value.type.tensor_type.elem_type for value in values if value.type.HasField("tensor_type")}
+        types |= {tensor.data_type for tensor in model.graph.initializer}
+        types |= {value.type.tensor_type.elem_type for value in model.graph.value_info} & NOT_PARSED
+        if types & NOT_PARSED or not types <= set(library.TensorProto.DataType.values()):
+            raise ValueError("a tensor of a type that TensorRT does not have")
         try:
             library.checker.check_model(str(onnx) if external else model)
         except library.checker.ValidationError as error:

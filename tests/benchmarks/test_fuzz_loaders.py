@@ -29,7 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("cases", "subjects"),
     [
         (500, ["inspect", "sidecar", "calibration", "onnxruntime"]),
-        (40, fuzz_cases.here()),
+        (15, fuzz_cases.here()),
     ],
 )
 def test_no_broken_bundle_gets_through(cases: int, subjects: list[str], capsys: pytest.CaptureFixture[str]) -> None:

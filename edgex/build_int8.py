@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgex.build_options import FEWEST_CHECKED
 from edgex.calibrate import CalibrateOptions, calibrate, model_digest
 from edgex.calibration import Calibration, calibration_path, read_calibration
 from edgex.engines import Network, cpu, open_network
@@ -25,7 +26,6 @@ from edgex.restore import blocks, restore
 from edgex.sinks.staged import cannot_write
 
 PROBES = 8  # frames over which the effect of single blocks is measured
-FEWEST_CHECKED = 4
 Observe = Callable[[str, int, int], object]
 Tensors = list[tuple[str, Any]]  # name and network input, [1, ...], of each frame of the check
 
@@ -84,6 +84,15 @@ def shipped_frames(file: OnnxFile) -> str | None:
         return None
     folder = file.path.parent / manifest.calibration
     return str(folder) if folder.exists() else None
+
+
+def frames_at_hand(file: OnnxFile) -> str | None:
+    """Return frames to check on where none are named: of the calibration beside the model, or shipped with it."""
+    beside = calibration_path(file.path)
+    source = None
+    with contextlib.suppress(EdgexError):  # one that is broken is told of where it is needed
+        source = read_calibration(beside).source if beside.is_file() else None
+    return _still_there(source, shipped_frames(file))
 
 
 def checked_frames(data: str, count: int, image: ImageInput, observe: Observe) -> Tensors:
@@ -177,10 +186,10 @@ def _remember(file: Path, calibration: Calibration, key: str, outcome: Passed) -
         f"{key}: {output}": {block: round(effect, 6) for block, effect in effects.items()}
         for output, effects in outcome.effects.items()
     }
-    if any(calibration.sensitivity.get(name) != effects for name, effects in measured.items()):
-        grown = dataclasses.replace(calibration, sensitivity={**calibration.sensitivity, **measured})
-        with contextlib.suppress(EdgexError):  # a read-only folder: the next build measures again
-            write_text(file, grown.to_json())
+    with contextlib.suppress(EdgexError):  # a read-only folder, a number that is none: the next build measures again
+        there = read_calibration(file)  # another build may have written meanwhile
+        if there.digest() == calibration.digest() and {**there.sensitivity, **measured} != there.sensitivity:
+            write_text(file, dataclasses.replace(there, sensitivity={**there.sensitivity, **measured}).to_json())
 
 
 def _still_there(*places: str | None) -> str | None:

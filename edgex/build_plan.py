@@ -89,8 +89,10 @@ def batch_profile(text: str | None) -> Triple | None:
     if text is None:
         return None
     parts = [part.strip() for part in text.split(",")]
-    if len(parts) not in (1, 3) or not all(part.isdigit() for part in parts):
-        raise UsageError(f"expected a batch such as 8, or smallest,usual,largest such as 1,8,16, got {text!r}")
+    if len(parts) not in (1, 3) or not all(part.isascii() and part.isdigit() for part in parts):
+        raise UsageError(
+            f"expected a batch such as 8, or smallest,usual,largest such as 1,8,16, got {text!r}; write it so"
+        )
     numbers = [int(part) for part in parts]
     return (numbers[0], numbers[0], numbers[0]) if len(numbers) == 1 else (numbers[0], numbers[1], numbers[2])
 
@@ -100,7 +102,11 @@ def size_profile(text: str | None) -> tuple[Size, Size, Size] | None:
     if text is None:
         return None
     pairs = [tuple(part.lower().strip().split("x")) for part in text.split(",")]
-    if len(pairs) not in (1, 3) or not all(len(pair) == 2 and all(side.isdigit() for side in pair) for pair in pairs):
-        raise UsageError(f"expected sizes such as 480x640, or three of them with commas between, got {text!r}")
+    if len(pairs) not in (1, 3) or not all(
+        len(pair) == 2 and all(side.isascii() and side.isdigit() for side in pair) for pair in pairs
+    ):
+        raise UsageError(
+            f"expected sizes such as 480x640, or three of them with commas between, got {text!r}; write it so"
+        )
     sizes = [(int(height), int(width)) for height, width in pairs]
     return (sizes[0], sizes[0], sizes[0]) if len(sizes) == 1 else (sizes[0], sizes[1], sizes[2])

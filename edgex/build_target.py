@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from edgex.build_manifest import Precision
+from edgex.build_options import BuildOptions
 from edgex.engines.choose import AUTO, ENGINE_SUFFIXES, TENSORRT, module_of, reason_passed_over
 from edgex.errors import UsageError
 
@@ -34,15 +37,29 @@ def require_builder(backend: str) -> None:
         module.version()
 
 
+def check_plan(asked: Mapping[str, Any], backend: str) -> None:
+    """Raise UsageError where something is asked of TensorRT and another backend builds."""
+    if asked and backend not in TENSORRT:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in asked)
+        raise UsageError(f"expected {names} with a backend of TensorRT only, got {backend}; leave them out")
+
+
 def default_output(model: Path, precision: Precision, backend: str) -> Path:
     """Return the name of an engine that is given none."""
     return model.with_name(f"{model.stem}.{precision}.{backend}{'.engine' if backend in TENSORRT else '.onnx'}")
 
 
-def check_output(output: Path, model: Path, backend: str) -> None:
-    """Raise UsageError where an engine of a backend cannot have that name."""
+def check_output(output: Path, options: BuildOptions, backend: str) -> None:
+    """Raise UsageError where an engine of a backend cannot have that name, or a file that is read would be replaced."""
     suffixes = ENGINE_SUFFIXES if backend in TENSORRT else (".onnx",)
     if output.suffix not in suffixes:
         raise UsageError(f"expected an output named NAME{suffixes[0]} for {backend}, got {output.name!r}; rename it")
-    if output.exists() and output.samefile(model):
-        raise UsageError(f"expected another file than the model to write, got {output}; choose another name")
+    for written in (output, options.plan.log_file, options.plan.timing_cache):
+        for read in (options.model, options.calibration):
+            require_other(written, read)
+
+
+def require_other(written: Path | None, read: Path | None) -> None:
+    """Raise UsageError where a file that is to be written is one that is read."""
+    if written is not None and read is not None and written.exists() and read.exists() and written.samefile(read):
+        raise UsageError(f"expected another file than {read} to write, got {written}; choose another name")

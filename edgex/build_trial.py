@@ -62,7 +62,8 @@ def tried(
         require_precision(achieved, manifest.precision, manifest.backend)
         manifest = replace(manifest, achieved=achieved)
         if not tensors:
-            return manifest
+            note = "the engine was not held against the model: no frames, or --unchecked; edgex verify does it"
+            return replace(manifest, warnings=(*manifest.warnings, note))
         reference = _opened(stack, model, "onnxruntime", threads)
         fidelity = Reference(reference, tensors).compare(
             engine, lambda done: observe("checking the engine", done, len(tensors))

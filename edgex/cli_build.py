@@ -44,17 +44,20 @@ def calibrate(
     debug: Debug = False,
 ) -> None:
     """Run the model over real frames and write the range of each of its tensors, for INT8 on any backend."""
+    from edgex.build_target import require_other
     from edgex.calibrate import CalibrateOptions
     from edgex.calibrate import calibrate as run
     from edgex.calibration import calibration_path
     from edgex.image_input import parse_options
-    from edgex.product import write_text
+    from edgex.product import require_writable, write_text
 
+    path = output or calibration_path(model)
+    require_other(path, model)
+    require_writable(path)
     given = parse_options(mean, std, size, layout, labels, color)
     options = CalibrateOptions(model, data, cast("Method", method), percentile, frames, seed, threads, given)
     with progress() as show:
         calibration, warnings = run(options, show)
-    path = output or calibration_path(model)
     write_text(path, calibration.to_json())
     for warning in warnings:
         complain(f"warning: {warning}")

@@ -169,4 +169,5 @@ def _judged(trial: Trial, kept: Sequence[Block], observe: Observe) -> tuple[Any,
 
 
 def _goodness(fidelity: Fidelity) -> float:
-    return (fidelity.mask_iou_mean or 0.0) + (fidelity.top1_agreement or 0.0)
+    errors = [output.relative_error or 0.0 for output in fidelity.outputs.values()]
+    return (fidelity.mask_iou_mean or 0.0) + (fidelity.top1_agreement or 0.0) - max(errors, default=0.0)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from edgex.errors import ModelError
+from edgex.errors import ModelError, SinkError
 from edgex.onnx_file import OnnxFile, read_onnx
 from edgex.sinks.staged import cannot_write
 
@@ -49,6 +49,9 @@ def prepare(path: Path) -> Any:
         raise cannot_write(Path(tempfile.gettempdir()), error) from error
     except Exception as error:  # onnx and ONNX Runtime share no base class but Exception
         cause = " ".join(str(error).split())[:300].rstrip(" .;:")
+        if "serialization failed" in cause:  # ONNX Runtime could not write the folded graph
+            where = tempfile.gettempdir()
+            raise SinkError(f"expected room for a copy of {path} in {where}, got: {cause}; free some space") from error
         raise ModelError(
             f"expected a graph that ONNX Runtime can load in {path}, got: {cause}; export it again"
         ) from error

@@ -94,7 +94,8 @@ def quantize(model: Any, calibration: Calibration, recipe: Recipe, narrow: bool 
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
     chosen = quantised_nodes(model, calibration, recipe)
-    if not chosen:
+    stored = weights(model)
+    if not any(is_weighted(node, stored) for node in model.graph.node if node.name in chosen):
         raise ModelError(
             "expected nodes that can be quantised, got none with weights and ranges; build with --fp16 or --fp32"
         )

@@ -45,8 +45,9 @@ class Product:
         engine is refused instead of being taken for what it is not. Raises SinkError when it cannot be written.
         """
         _write(self._manifest, manifest.to_json().encode())
-        self._manifest.commit()
-        self._engine.commit()
+        with _alone(self.path.parent):
+            self._manifest.commit()
+            self._engine.commit()
 
     def discard(self) -> None:
         """Remove what was written."""
@@ -62,6 +63,25 @@ def staging(path: Path) -> Iterator[Product]:
         yield product
     finally:
         product.discard()
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep two builds from mixing their pairs of files; where the file system has no locks they may."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError, ImportError):
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def require_writable(path: Path) -> None:
+    """Raise SinkError now, before minutes of work, where no file can be written under that name."""
+    StagedFile(path).discard()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -7,16 +7,16 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from edgex.calibration import Calibration
-from edgex.graph import is_weighted, producers, readers, sole_reader, weights
+from edgex.graph import producers, readers, sole_reader, weights
 from edgex.precision import Recipe, quantised_nodes
 
-BLOCK = 4  # neighbours that are kept together: an inverted residual block is expand, depthwise, project and sum
+BLOCK = 6  # neighbours that are kept together: an inverted residual block is three Conv, two Clip and a sum
 ACTIVATIONS = ("Clip", "Relu")
 Block = tuple[str, ...]
 
 
 def blocks(model: Any, calibration: Calibration, recipe: Recipe) -> tuple[Block, ...]:
-    """Return what `restore` takes back at once: names of neighbouring nodes with weights and sums, in graph order.
+    """Return what `restore` takes back at once: names of neighbouring nodes that are quantised, in graph order.
 
     A single node would keep its rounded neighbours, and the rounding between them costs as much as that of weights.
 
@@ -24,12 +24,7 @@ def blocks(model: Any, calibration: Calibration, recipe: Recipe) -> tuple[Block,
     ----------
     model : a prepared graph
     """
-    chosen, stored = set(quantised_nodes(model, calibration, recipe)), weights(model)
-    names = [
-        node.name
-        for node in model.graph.node
-        if node.name in chosen and (is_weighted(node, stored) or node.op_type in ("Add", "Mul"))
-    ]
+    names = quantised_nodes(model, calibration, recipe)
     return tuple(tuple(names[start : start + BLOCK]) for start in range(0, len(names), BLOCK))
 
 
@@ -62,25 +57,25 @@ def _restore_nodes(graph: Any, model: Any, names: Collection[str]) -> set[str]:
     stored, there, read_by = weights(model), weights(graph), readers(model)
     present = {node.name for node in graph.graph.node}
     originals = {node.name: node for node in model.graph.node if node.name in names}
-    whole, inserted = set(names), []
+    whole, inserted, made = set(names), [], producers(graph)
     for node in graph.graph.node:
         original = originals.get(node.name)
         if original is None:
             continue
         for index, name in enumerate(original.input):
             if name in stored and index < len(node.input):
-                _store(graph, there, stored[name])
-                node.input[index] = name
+                node.input[index] = _store(graph, there, stored[name], made)
         del node.input[len(original.input) :]  # a bias that made good the rounding of weights that are float again
         after = sole_reader(original.output[0], read_by)
         if after is not None and after.op_type in ACTIVATIONS:
             whole.add(after.name)
             if after.name not in present:
-                for name in after.input:
+                after = copy.deepcopy(after)
+                for index, name in enumerate(after.input):
                     if name in stored:
-                        _store(graph, there, stored[name])
+                        after.input[index] = _store(graph, there, stored[name], made)
                 node.output[0] = original.output[0]
-                inserted.append((node.name, copy.deepcopy(after)))
+                inserted.append((node.name, after))
     for name, activation in inserted:
         place = next(index for index, node in enumerate(graph.graph.node) if node.name == name)
         graph.graph.node.insert(place + 1, activation)
@@ -98,9 +93,13 @@ def _bypass(graph: Any, whole: Collection[str]) -> None:
         users = read_by.get(dequantise.output[0], [])
         if users and all(user.name in whole for user in users):
             for user in users:
-                for index, name in enumerate(user.input):
-                    if name == dequantise.output[0]:
-                        user.input[index] = source
+                _reroute(user, dequantise.output[0], source)
+
+
+def _reroute(node: Any, old: str, new: str) -> None:
+    for index, name in enumerate(node.input):
+        if name == old:
+            node.input[index] = new
 
 
 def _drop_unread(graph: Any) -> None:
@@ -121,7 +120,12 @@ def _drop_unread(graph: Any) -> None:
         graph.graph.initializer.remove(tensor)
 
 
-def _store(graph: Any, there: dict[str, Any], tensor: Any) -> None:
-    if tensor.name not in there:
-        graph.graph.initializer.append(tensor)
-        there[tensor.name] = tensor
+def _store(graph: Any, there: dict[str, Any], tensor: Any, made: Collection[str]) -> str:
+    """Store a tensor and return its name: another one where the quantiser gave its name to what it dequantises."""
+    name = f"{tensor.name}_float" if tensor.name in made else str(tensor.name)
+    if name not in there:
+        added = graph.graph.initializer.add()
+        added.CopyFrom(tensor)
+        added.name = name
+        there[name] = added
+    return name

@@ -58,6 +58,11 @@ def verify(
     SourceError
         If there are no frames.
     """
+    picture = options.picture
+    if picture is not None and picture.exists() and picture.resolve().parent == Path(options.data).resolve():
+        raise UsageError(
+            f"expected another file than a frame of {options.data} to write, got {picture}; choose another"
+        )
     with contextlib.ExitStack() as stack:
         frames = read_frames(options.data, options.frames)
         image = image_of(options.a, options.input)
@@ -71,7 +76,7 @@ def verify(
             candidate,
             frames,
             image,
-            picture=options.picture,
+            picture=picture,
             observe=lambda done: tell("comparing", done, frames.expected),
         )
     return fidelity, (*frames.skipped, *frames.warnings)

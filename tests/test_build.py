@@ -275,7 +275,7 @@ def test_the_model_itself_is_never_written(model: Path) -> None:
     link = model.with_name("link.onnx")
     link.symlink_to(model)
     for output in (model, link, model.parent / "." / model.name):
-        with pytest.raises(UsageError, match="another file than the model"):
+        with pytest.raises(UsageError, match="another file than"):
             built(model, output=output)
     assert model.read_bytes() == content
 

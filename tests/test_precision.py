@@ -362,28 +362,21 @@ def test_everything_kept_is_the_float_model(made: Made, recipe: Recipe) -> None:
             assert list(now.input[1:]) == list(node.input[1:])
             assert all(np.array_equal(found[name], originals[name]) for name in node.input[1:])
     left = {node.input[0] for node in restored.graph.node if node.op_type == "QuantizeLinear"}
-    assert left <= {"stem.a", "last.a", "cells"}, "between kept nodes nothing is rounded"  # the pool is not kept
+    skips = {
+        "down.a",
+        "sum0.y",
+        "sum1.y",
+    }  # of sums: TensorRT's recipe rounds them for the Conv that fuses, kept or not
+    assert left <= {"stem.a", "last.a", "cells"} | skips, "between kept nodes nothing is rounded"
 
 
 def test_everything_kept_computes_what_the_float_model_does(made: Made) -> None:
-    quantised = quantize(made.model, made.calibration, CPU)
-    restored = restore(quantised, made.model, blocks(made.model, made.calibration, CPU))
-    arrays = stored_arrays(restored)
-    rounding = next(node for node in restored.graph.node if "stem.a" in node.input)  # no node of the recipe: it is left
-    scale, zero = float(arrays[rounding.input[1]]), int(arrays[rounding.input[2]])
-    stem = run(with_outputs(made.model, ["stem.a"]), made.inputs, ["stem.a"])["stem.a"]
-    stem = ((np.rint(stem / scale) + zero).clip(0, 255) - zero).astype(np.float32) * np.float32(scale)
-    typed = onnx.shape_inference.infer_shapes(made.model)
-    behind = onnx.utils.Extractor(typed).extract_model(["stem.a"], ["last.a"])
-    session = onnxruntime.InferenceSession(behind.SerializeToString(), providers=["CPUExecutionProvider"])
-    wanted = np.concatenate([session.run(None, {"stem.a": one[None]})[0] for one in stem])
-    found, rounded = (
-        run(with_outputs(model, ["last.a"]), made.inputs, ["last.a"])["last.a"]
-        for model in (restored, quantised)
-        if any("last.a" in node.output for node in model.graph.node)
+    restored = restore(
+        quantize(made.model, made.calibration, CPU), made.model, blocks(made.model, made.calibration, CPU)
     )
-    assert np.abs(found - wanted).max() < 1e-4
-    assert np.abs(rounded - wanted).max() > 1e-3
+    wanted = run(made.model, made.inputs)
+    rounded = largest(run(quantize(made.model, made.calibration, CPU), made.inputs), wanted)
+    assert largest(run(restored, made.inputs), wanted) < 0.5 * rounded
 
 
 @EITHER
@@ -395,7 +388,8 @@ def test_each_block_that_is_kept_leaves_a_graph_that_runs(made: Made, recipe: Re
         restored = restore(quantised, made.model, [block])
         onnx.checker.check_model(restored, full_check=True)
         for name in (name for each in every for name in each):
-            if name.startswith("sum"):
+            node = next(node for node in made.model.graph.node if node.name == name)
+            if node.op_type != "Conv":
                 continue
             assert (dequantised_weight(restored, name) is None) == (name in block)
         assert largest(run(restored, made.inputs), wanted) < 0.2 * np.abs(wanted["mask_logits"]).max(), index

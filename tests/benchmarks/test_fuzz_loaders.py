@@ -73,7 +73,6 @@ def _writes(path: Path) -> None:
     ("call", "said"),
     [
         (_raises(ValueError("odd")), r"expected EdgexError, got ValueError at test_fuzz_loaders.py:\d+: odd"),
-        (_raises(ModelError("expected a\nb, got c; d")), "several lines"),
         (_raises(ModelError("cannot; sorry")), "explains little"),
         (_raises(ModelError("expected all well")), "explains little"),
         (_leaves, "refused, but left"),

@@ -31,14 +31,15 @@ SMALLEST = "lraspp_mobilenet_v3_large"
 
 
 def write_model(path: Path) -> Path:
-    """Write a tiny bundle behind one more convolution, which can be quantised: the last ones of a bundle are not."""
+    """Write a tiny bundle behind two more convolutions; the second is quantised: first and last ones are not."""
     model = onnx.load(str(write_bundle(path)))
     centre = np.zeros((3, 3, 3, 3), np.float32)
     centre[range(3), range(3), 1, 1] = 1.0
     model.graph.initializer.append(numpy_helper.from_array(centre, "centre"))
-    conv = helper.make_node("Conv", ["image", "centre"], ["seen"], name="first", pads=[1, 1, 1, 1])
     model.graph.node[0].input[0] = "seen"
-    model.graph.node.insert(0, conv)
+    for index, (name, source, seen) in enumerate((("first", "image", "glanced"), ("second", "glanced", "seen"))):
+        conv = helper.make_node("Conv", [source, "centre"], [seen], name=name, pads=[1, 1, 1, 1])
+        model.graph.node.insert(index, conv)
     onnx.checker.check_model(model, full_check=True)
     path.write_bytes(model.SerializeToString())
     return path

@@ -1,5 +1,6 @@
 # make demo    the shipped model explains the shipped clip; light runtime, no torch
 # make test    what the project promises, checked: lint, format, types, sanitizers, tests
+#              in two processes: PyTorch's native libraries and those of four backends need not meet in one
 # make sanitize  the CPU kernels' tests under AddressSanitizer and UndefinedBehaviorSanitizer
 # make fuzz    a minute of random requests to the kernels, and one of broken files to the loaders
 # make check   lint, format and types alone
@@ -31,7 +32,8 @@ demo: .venv-demo/installed
 	@echo "look at demo/contact-sheet.png and demo/overlay.mp4; demo/records.jsonl has one line a frame"
 
 test: check sanitize
-	.venv/bin/python -m pytest -rs --durations=15
+	.venv/bin/python -m pytest -rs --durations=15 --ignore=tests/training
+	.venv/bin/python -m pytest -rs --durations=5 tests/training
 
 check: .venv/installed
 	scripts/check

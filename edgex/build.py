@@ -9,19 +9,19 @@ from pathlib import Path
 
 from edgex import __version__
 from edgex.build_content import Made, make
-from edgex.build_int8 import Observe
 from edgex.build_manifest import BuildManifest
 from edgex.build_options import BuildOptions
 from edgex.build_target import check_output, check_plan, choose_backend, default_output, require_builder
 from edgex.build_trial import advice, tried
 from edgex.calibrate import model_digest
 from edgex.calibration import calibration_path, read_calibration
-from edgex.engines.choose import TENSORRT, module_of
+from edgex.engines.choose import module_of, version_of
 from edgex.errors import UsageError
 from edgex.graph import require_float
 from edgex.image_input import ImageInput, InputOptions, image_input
 from edgex.onnx_file import OnnxFile, read_onnx
 from edgex.product import staging
+from edgex.types import Observe
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +91,14 @@ def _image(file: OnnxFile, options: BuildOptions) -> ImageInput | None:
 def _manifest(
     options: BuildOptions, file: OnnxFile, backend: str, image: ImageInput | None, made: Made
 ) -> BuildManifest:
-    module = module_of(backend)
-    version = module.version(backend) if backend in TENSORRT else module.version()
     return BuildManifest(
         backend=backend,
-        backend_version=version,
-        device=module.device(),
+        backend_version=version_of(backend),
+        device=module_of(backend).device(),
         precision=options.precision,
         achieved=made.achieved or {},
         source=options.model.name,
-        source_sha256=model_digest(options.model),
+        source_sha256=model_digest(file),
         product_sha256=hashlib.sha256(made.content).hexdigest(),
         product_bytes=len(made.content),
         input=file.inputs[0],

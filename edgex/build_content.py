@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
-from edgex.build_int8 import Observe, Tensors, calibrated, checked_frames, frames_at_hand, needs_narrow, passed
+from edgex.build_int8 import Tensors, calibrated, checked_frames, frames_at_hand, needs_narrow, passed
 from edgex.build_manifest import KeptNode
 from edgex.build_options import BuildOptions
 from edgex.build_plan import PlanRequest, planned
@@ -19,6 +19,7 @@ from edgex.graph import prepare
 from edgex.image_input import ImageInput
 from edgex.onnx_file import OnnxFile
 from edgex.precision import RECIPES, quantize, to_float16
+from edgex.types import Observe
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,10 +22,10 @@ from edgex.onnx_file import OnnxFile
 from edgex.precision import RECIPES, Recipe, quantize
 from edgex.product import write_text
 from edgex.restore import blocks, restore
-from edgex.sinks.staged import cannot_write
+from edgex.staged import cannot_write
+from edgex.types import Observe
 
 PROBES = 8  # frames over which the effect of single blocks is measured
-Observe = Callable[[str, int, int], object]
 Tensors = list[tuple[str, Any]]  # name and network input, [1, ...], of each frame of the check
 
 
@@ -65,7 +64,7 @@ def calibrated(
     found = named or (beside if data is None and beside.is_file() else None)
     if found is not None:
         calibration = read_calibration(found)
-        calibration.require_model(model_digest(model), model)
+        calibration.require_model(model_digest(file), model)
         return Calibrated(calibration, found, data or _still_there(calibration.source, shipped_frames(file)))
     data = data or shipped_frames(file)
     if data is None:

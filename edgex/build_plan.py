@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from edgex.errors import UsageError
-from edgex.types import is_whole
+from edgex.types import Observe, is_whole
 
 Triple = tuple[int, int, int]
 Size = tuple[int, int]
@@ -52,7 +51,7 @@ class PlanRequest:
         return {name: str(value) if isinstance(value, Path) else value for name, value in asked.items()}
 
 
-def planned(graph: Any, backend: str, request: PlanRequest, observe: Callable[[str, int, int], object]) -> Any:
+def planned(graph: Any, backend: str, request: PlanRequest, observe: Observe) -> Any:
     """Return the plan (edgex.engines.tensorrt_build.Plan) of a typed graph, its precisions named as edgex names them.
 
     Parameters

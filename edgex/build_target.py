@@ -9,7 +9,7 @@ from typing import Any
 
 from edgex.build_manifest import Precision
 from edgex.build_options import BuildOptions
-from edgex.engines.choose import AUTO, ENGINE_SUFFIXES, TENSORRT, module_of, reason_passed_over
+from edgex.engines.choose import AUTO, ENGINE_SUFFIXES, TENSORRT, reason_missing, reason_passed_over, version_of
 from edgex.errors import UsageError
 
 log = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ def choose_backend(backend: str) -> str:
     if backend != "auto":
         return backend
     for each in (*TENSORRT, *AUTO):
-        reason = module_of(each).reason_missing(each) if each in TENSORRT else reason_passed_over(each)
+        reason = reason_missing(each) if each in TENSORRT else reason_passed_over(each)
         if not reason:
             log.info("backend %s", each)
             return each
@@ -30,11 +30,7 @@ def choose_backend(backend: str) -> str:
 
 def require_builder(backend: str) -> None:
     """Raise MissingDependencyError now, before minutes of work, where what builds for a backend is not installed."""
-    module = module_of(backend)
-    if backend in TENSORRT:
-        module.version(backend)
-    else:
-        module.version()
+    version_of(backend)
 
 
 def check_plan(asked: Mapping[str, Any], backend: str) -> None:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from edgex.build_manifest import BuildManifest, Precision, sidecar
 from edgex.engines import Network, open_network
-from edgex.engines.choose import TENSORRT, module_of
+from edgex.engines.choose import TENSORRT, module_of, reason_missing
 from edgex.errors import FidelityError, ModelError
 from edgex.fidelity import Budget, Reference, shortfalls
 from edgex.latency import side_by_side
 from edgex.product import Product, write_text
+from edgex.types import Observe
 
 WEIGHTED_WORDS = ("conv", "gemm", "matmul", "fullyconnected", "matrix")  # in any backend's name of a layer with weights
 MODEL, ENGINE = "model", "engine"  # keys of the measured times
@@ -28,7 +29,7 @@ def tried(
     tensors: Sequence[tuple[str, Any]],
     budget: Budget,
     threads: int | None,
-    observe: Callable[[str, int, int], object],
+    observe: Observe,
 ) -> BuildManifest:
     """Run an engine that is not published yet and return its manifest with what came of it.
 
@@ -47,7 +48,7 @@ def tried(
     FidelityError
         If it does not explain what the model explains.
     """
-    reason, staged = reason_not_run(manifest.backend), product.staged
+    reason, staged = reason_missing(manifest.backend), product.staged
     if reason:
         note = f"the engine was not run here, so its precision is that of the typed graph: {reason}"
         return replace(manifest, warnings=(*manifest.warnings, note))
@@ -77,12 +78,6 @@ def tried(
         times = _times(plain, engine, tensors[0][1])
         observe("timing", 1, 1)
         return replace(manifest, fidelity={**fidelity.to_dict(), "simulated": False}, latency_ms=times)
-
-
-def reason_not_run(backend: str) -> str:
-    """Return why an engine of a backend cannot run here, in one sentence; empty where it can."""
-    module = module_of(backend)
-    return str(module.reason_missing(backend) if backend in TENSORRT else module.reason_missing())
 
 
 def require_precision(achieved: Mapping[str, Mapping[str, int]], asked: Precision, backend: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
@@ -15,11 +14,11 @@ from edgex.errors import ModelError, UsageError
 from edgex.frames import Frames, read_frames
 from edgex.graph import float_tensors, prepare, weights
 from edgex.image_input import ImageInput, InputOptions, image_input
-from edgex.onnx_file import read_onnx
+from edgex.onnx_file import OnnxFile, read_onnx
 from edgex.ranges import Method, TensorRange
+from edgex.types import Observe
 
 FEWEST_FRAMES = 32  # below it a warning: rare values are missed
-Observe = Callable[[str, int, int], object]  # stage, done, in all
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +95,7 @@ def calibrate(options: CalibrateOptions, observe: Observe | None = None) -> tupl
     label = f"percentile {options.percentile:g}" if options.method == "percentile" else options.method
     calibration = Calibration(
         model=options.model.name,
-        model_sha256=model_digest(options.model),
+        model_sha256=model_digest(file),
         method=label,
         frames=frames.count,
         frames_sha256=frames.digest,
@@ -114,16 +113,15 @@ def calibrate(options: CalibrateOptions, observe: Observe | None = None) -> tupl
     return calibration, tuple(warnings)
 
 
-def model_digest(path: Path) -> str:
+def model_digest(file: OnnxFile) -> str:
     """Return the sha256 of a model: its file, and the files of weights beside it."""
     import hashlib
 
-    file = read_onnx(path)
     if not file.external:
         return file.sha256
     digest = hashlib.sha256(file.sha256.encode())
     for name in sorted(file.external):
-        with (path.parent / name).open("rb") as weights_file:
+        with (file.path.parent / name).open("rb") as weights_file:
             while chunk := weights_file.read(2**20):
                 digest.update(chunk)
     return digest.hexdigest()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 
 from edgex.errors import ModelError
 from edgex.image_input import ImageInput
-from edgex.types import is_whole
+from edgex.types import is_number, is_whole
 
 SCHEMA_VERSION = 1
 LARGEST_BYTES = 256 * 2**20
@@ -61,12 +60,12 @@ class Calibration:
         _check(is_whole(self.seed), "a whole number as seed", self.seed)
         _check(bool(self.ranges), "ranges of at least one tensor", "none")
         for name, pair in self.ranges.items():
-            numbers = len(pair) == 2 and all(_is_number(value) for value in pair)
+            numbers = len(pair) == 2 and all(is_number(value) for value in pair)
             _check(numbers and pair[0] <= 0 <= pair[1], f"a range around 0 for {name}", pair)
         for name, means in self.means.items():
-            _check(all(_is_number(value) for value in means), f"finite means for {name}", means)
+            _check(all(is_number(value) for value in means), f"finite means for {name}", means)
         for name, errors in self.sensitivity.items():
-            _check(all(_is_number(value) for value in errors.values()), f"finite sensitivity in {name}", errors)
+            _check(all(is_number(value) for value in errors.values()), f"finite sensitivity in {name}", errors)
 
     def digest(self) -> str:
         """Return the sha256 of what decides how tensors are quantised: model, ranges and means."""
@@ -136,11 +135,6 @@ def _value(value: Any) -> str:
         rows = ",\n".join(f"  {json.dumps(key)}: {json.dumps(entry)}" for key, entry in value.items())
         return f"{{\n{rows}\n }}"
     return json.dumps(value)
-
-
-def _is_number(value: object) -> bool:
-    """Tell whether it is a number that a float can hold; NaN is not, nor true."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def _check(holds: bool, expected: str, got: object) -> None:

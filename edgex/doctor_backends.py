@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from edgex.doctor_check import PIP, Check
 from edgex.doctor_gpu import JetPack
-from edgex.engines.choose import BACKENDS, TENSORRT, module_of
+from edgex.engines.choose import BACKENDS, TENSORRT, reason_missing, version_of
 from edgex.errors import EdgexError
-from edgex.inspect_backends import reason_missing
 from edgex.optional import EXTRAS, require
 
 MODULES = {"onnxruntime": "onnxruntime", "openvino": "openvino", "tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
@@ -90,9 +89,8 @@ def _read(name: str) -> Backend:
     module = MODULES[name]
     if importlib.util.find_spec(module) is None:
         return Backend(name)
-    engine = module_of(name)
     try:
-        version = str(engine.version(name) if name in TENSORRT else engine.version())
+        version = version_of(name)
         no_build = ""
         if name in TENSORRT:
             from edgex.engines.tensorrt_api import reason_missing_build

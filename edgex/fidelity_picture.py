@@ -16,7 +16,7 @@ from edgex.fidelity_figures import FrameFidelity, merged, upsampled
 from edgex.manifest import Task
 from edgex.onnx_file import MASK_LOGITS
 from edgex.sinks import PICTURE_SUFFIXES
-from edgex.sinks.staged import StagedFile, write_image
+from edgex.staged import StagedFile, write_image
 from edgex.types import Color, Frame, Image, ShownClass, require_image
 
 if TYPE_CHECKING:

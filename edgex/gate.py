@@ -18,8 +18,8 @@ from edgex.errors import FidelityError
 from edgex.fidelity import Budget, Fidelity, Reference, shortfalls
 from edgex.onnx_file import CLASS_LOGITS, MASK_LOGITS
 from edgex.restore import Block
+from edgex.types import Observe
 
-Observe = Callable[[str, int, int], object]  # stage, done, in all
 # output -> first node of a block -> share of that output's squared error that keeping the block takes away
 Effects = Mapping[str, Mapping[str, float]]
 

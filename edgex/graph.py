@@ -9,7 +9,7 @@ from typing import Any
 
 from edgex.errors import ModelError, SinkError
 from edgex.onnx_file import OnnxFile, read_onnx
-from edgex.sinks.staged import cannot_write
+from edgex.staged import cannot_write
 
 OLDEST_OPSET = 13  # that can quantise each channel on its own
 TARGET_OPSET = 17  # what an older graph is lifted to; every backend and TensorRT 10.3 read it

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgex.build_manifest import BuildManifest
-from edgex.engines.choose import BACKENDS, TENSORRT, backend_for, module_of
+from edgex.engines.choose import BACKENDS, TENSORRT, backend_for, module_of, reason_missing
 from edgex.engines.network import image_input_of
 from edgex.engines.tensorrt_api import TITLES
 from edgex.errors import EdgexError
@@ -37,12 +37,6 @@ def reasons_of_engine(path: Path, built: BuildManifest | None, origin: Origin | 
     origin : flavour and version that its header names, or None
     """
     return {backend: _of_engine(backend, path, built, origin) for backend in BACKENDS}
-
-
-def reason_missing(backend: str) -> str:
-    """Return why a backend cannot run anything here, in one sentence; empty where it can."""
-    module = module_of(backend)
-    return str(module.reason_missing(backend) if backend in TENSORRT else module.reason_missing())
 
 
 def plan_refused(plan: str, here: str, version_compatible: bool) -> str:

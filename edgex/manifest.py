@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath, PureWindowsPath
@@ -12,6 +11,7 @@ from typing import Any, Literal, get_args
 from unicodedata import category
 
 from edgex.errors import ModelError
+from edgex.types import is_number
 
 METADATA_KEY = "edgex.manifest"
 SCHEMA_VERSION = 1
@@ -42,9 +42,9 @@ class InputSpec:
 
     def __post_init__(self) -> None:
         for name, side in (("height", self.height), ("width", self.width)):
-            _check(_is_number(side) and isinstance(side, int) and 1 <= side <= 8192, f"input.{name} of 1 to 8192", side)
+            _check(is_number(side) and isinstance(side, int) and 1 <= side <= 8192, f"input.{name} of 1 to 8192", side)
         for name, values in (("mean", self.mean), ("std", self.std)):
-            numbers = len(values) == 3 and all(_is_number(value) and abs(value) < 1e6 for value in values)
+            numbers = len(values) == 3 and all(is_number(value) and abs(value) < 1e6 for value in values)
             _check(numbers, f"input.{name} of three finite numbers", values)
         _check(min(self.std) > 0, "input.std above 0", self.std)
         _check(self.color in get_args(ColorOrder), "input.color RGB or BGR", self.color)
@@ -80,7 +80,7 @@ class Manifest:
     schema: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
-        schema_ok = _is_number(self.schema) and self.schema == SCHEMA_VERSION
+        schema_ok = is_number(self.schema) and self.schema == SCHEMA_VERSION
         _check(schema_ok, f"schema {SCHEMA_VERSION}", self.schema)
         labels_ok = isinstance(self.labels, tuple) and all(_is_text(label) and label.strip() for label in self.labels)
         _check(bool(self.labels) and labels_ok, "a list of labels that are non-empty strings", self.labels)
@@ -90,7 +90,7 @@ class Manifest:
             text = getattr(self, name)
             _check(text is None or _is_text(text), f"{name} a string or null", text)
         scores_ok = isinstance(self.evaluation, Mapping) and all(
-            _is_text(name) and _is_number(score) for name, score in self.evaluation.items()
+            _is_text(name) and is_number(score) for name, score in self.evaluation.items()
         )
         _check(scores_ok, "evaluation that gives finite numbers to names", self.evaluation)
         beside = self.calibration is None or stays_below(self.calibration)
@@ -136,11 +136,6 @@ def _row(tree: Mapping[str, Any], name: str) -> tuple[Any, ...]:
 def _is_text(value: object) -> bool:
     """Tell whether it is text that can be shown and stored: no control characters, no half of a surrogate pair."""
     return isinstance(value, str) and not any(category(letter) in ("Cc", "Cs") for letter in value)
-
-
-def _is_number(value: object) -> bool:
-    """Tell whether it is a number that a float can hold; NaN is not, nor true."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def _check(holds: bool, expected: str, got: object) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edgex.build_manifest import BuildManifest, sidecar
-from edgex.sinks.staged import StagedFile, cannot_write
+from edgex.staged import StagedFile, cannot_write
 
 
 class Product:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeGuard, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from edgex.errors import UsageError
 Image = NDArray[np.uint8]  # [H, W, 3], BGR, as OpenCV gives it
 FloatArray = NDArray[np.float32]
 Color = tuple[int, int, int]  # blue, green, red; 0 to 255
+Observe = Callable[[str, int, int], object]  # is told of progress: stage, done, in all
 Style = Literal["overlay", "heat", "cutout", "outline"]
 STYLES: tuple[Style, ...] = get_args(Style)
 
@@ -39,6 +41,11 @@ def require_image(image: Any) -> Image:
 def is_whole(value: Any) -> bool:
     """Tell whether `value` is a whole number, Python's or NumPy's; true and false are none."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def is_number(value: Any) -> TypeGuard[int | float]:
+    """Tell whether `value` is one of Python's numbers that a float can hold; NaN is not, nor true."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def is_color(value: Any) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from edgex.fidelity_picture import verify as compare
 from edgex.frames import read_frames
 from edgex.image_input import ImageInput, InputOptions, image_input
 from edgex.onnx_file import read_onnx
+from edgex.types import Observe
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +46,7 @@ class VerifyOptions:
     trust: bool = False
 
 
-def verify(
-    options: VerifyOptions, observe: Callable[[str, int, int], object] | None = None
-) -> tuple[Fidelity, tuple[str, ...]]:
+def verify(options: VerifyOptions, observe: Observe | None = None) -> tuple[Fidelity, tuple[str, ...]]:
     """Compare two model files and return the figures, and warnings, one sentence each.
 
     Raises

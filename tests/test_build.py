@@ -19,10 +19,11 @@ import pytest
 from edgex.build import BuildOptions, Built, build
 from edgex.build_manifest import BuildManifest, read_sidecar, require_untouched, sidecar
 from edgex.build_plan import PlanRequest
-from edgex.build_trial import ENGINE, MODEL, advice, reason_not_run, require_precision
+from edgex.build_trial import ENGINE, MODEL, advice, require_precision
 from edgex.calibrate import CalibrateOptions, calibrate
 from edgex.calibration import calibration_path
 from edgex.engines import open_network, tensorrt_api
+from edgex.engines.choose import reason_missing
 from edgex.errors import FidelityError, ModelError, SinkError, SourceError, UsageError
 from edgex.fidelity import Budget
 from edgex.image_input import image_input
@@ -98,7 +99,7 @@ def outputs(path: Path, backend: str = "auto", trust: bool = False) -> dict[str,
     ],
 )
 def test_an_engine_is_named_after_what_it_is(calibrated: Path, precision: str, backend: str, name: str) -> None:
-    if reason := reason_not_run(backend):
+    if reason := reason_missing(backend):
         pytest.skip(reason)
     before = names(calibrated.parent)
     found = built(calibrated, precision, backend)
@@ -284,7 +285,7 @@ def test_the_model_itself_is_never_written(model: Path) -> None:
     ("backend", "output"), [(ORT, "x.engine"), ("openvino", "x"), ("tensorrt-rtx", "x.onnx"), ("tensorrt-rtx", "x.bin")]
 )
 def test_a_wrong_suffix_is_refused(model: Path, backend: str, output: str) -> None:
-    if reason := tensorrt_api.reason_missing_build(backend) if backend == "tensorrt-rtx" else reason_not_run(backend):
+    if reason := tensorrt_api.reason_missing_build(backend) if backend == "tensorrt-rtx" else reason_missing(backend):
         pytest.skip(reason)
     with pytest.raises(UsageError, match="expected an output named NAME"):
         built(model, backend=backend, output=model.with_name(output))
@@ -475,5 +476,5 @@ def test_a_plan_of_tensorrt_rtx_is_built_without_a_gpu(calibrated: Path, precisi
     assert found.path == calibrated.with_name(f"small.{precision}.tensorrt-rtx.engine")
     manifest = assert_whole(found.path)
     assert sum(counts.get(precision, 0) for counts in manifest.achieved.values()) > 0
-    if reason_not_run("tensorrt-rtx"):
+    if reason_missing("tensorrt-rtx"):
         assert "the engine was not run here" in manifest.warnings[-1]

@@ -14,8 +14,8 @@ import pytest
 
 from edgex.errors import SinkError
 from edgex.sinks.images import FolderSink, PictureSink
-from edgex.sinks.staged import StagedFile, StagedFolder
 from edgex.sinks.video import VideoSink
+from edgex.staged import StagedFile, StagedFolder
 from tests.clips import moving_pictures, read_clip, write_clip, write_picture
 from tests.commands import assert_refused, edgex
 from tests.sinks.shots import listing, shot

@@ -27,6 +27,18 @@ def module_of(backend: str) -> Any:
     return importlib.import_module(f"edgex.engines.{'tensorrt' if backend in TENSORRT else backend}")
 
 
+def version_of(backend: str) -> str:
+    """Return the version of a backend. Raises MissingDependencyError where it is not installed."""
+    module = module_of(backend)
+    return str(module.version(backend) if backend in TENSORRT else module.version())
+
+
+def reason_missing(backend: str) -> str:
+    """Return why a backend cannot run anything here, in one sentence; empty where it can."""
+    module = module_of(backend)
+    return str(module.reason_missing(backend) if backend in TENSORRT else module.reason_missing())
+
+
 def require_backend(backend: str) -> None:
     """Raise UsageError unless it is "auto" or one of BACKENDS."""
     if backend != "auto" and backend not in BACKENDS:
@@ -37,7 +49,7 @@ def reason_passed_over(backend: str) -> str:
     """Return why "auto" does not try a backend on an ONNX file here, in one sentence; empty where it does."""
     if backend == "openvino" and not cpu.is_x86():
         return f"expected an x86 CPU, where it is faster, got {cpu.describe()}; name it with --backend to use it"
-    return str(module_of(backend).reason_missing())
+    return reason_missing(backend)
 
 
 def is_engine(path: Path, built: BuildManifest | None) -> bool:
@@ -106,7 +118,7 @@ def _as_built(path: Path, built: BuildManifest, backend: str, trust: bool) -> st
 def _require_home(path: Path, built: BuildManifest) -> None:
     """Raise ModelError where an engine was built by another version of its backend, or on another device."""
     module = module_of(built.backend)
-    here = module.version(built.backend)
+    here = version_of(built.backend)
     if here != built.backend_version and not built.options.get("version_compatible"):
         raise ModelError(
             f"expected an engine of {built.backend} {here}, got {path} of {built.backend_version}; build it again here"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgex.sinks.staged import StagedFile, write_image
+from edgex.staged import StagedFile, write_image
 from edgex.types import Image, Shot
 
 _GAP_PX = 4

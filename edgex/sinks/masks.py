@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgex.errors import SinkError
-from edgex.sinks.staged import StagedFolder, write_image
+from edgex.staged import StagedFolder, write_image
 from edgex.types import Shot
 
 

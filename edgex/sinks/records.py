@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from edgex.sinks.staged import StagedFile, cannot_write
+from edgex.staged import StagedFile, cannot_write
 from edgex.types import Shot
 
 

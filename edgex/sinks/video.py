@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from edgex.sinks.staged import StagedFile, cannot_write
+from edgex.staged import StagedFile, cannot_write
 from edgex.types import Image, Shot
 
 PICTURES_PER_S = 1.0  # how fast pictures, which have no frame rate, follow one another

@@ -15,7 +15,7 @@ from edgex.sinks.images import FolderSink, PictureSink
 from edgex.sinks.masks import MaskSink
 from edgex.sinks.null import NullSink
 from edgex.sinks.records import RecordSink
-from edgex.sinks.staged import legal_name
+from edgex.staged import legal_name
 from edgex.types import Shot
 from tests.sinks.shots import listing, shot
 

@@ -57,9 +57,9 @@ clean:
 	@touch $@
 
 # torch first, at the pinned version, and torchvision without its dependencies: so nothing asks for another torch.
-.venv/installed: pyproject.toml constraints.txt $(wildcard kernels/*.h kernels/*.cpp kernels/build.py)
+.venv/installed: pyproject.toml constraints.txt scripts/packages $(wildcard kernels/*.h kernels/*.cpp kernels/build.py)
 	$(call environment,.venv)
-	@scripts/compilers
+	@scripts/packages
 	@echo "installing what the tests need into .venv (once, a few minutes)"
 	@.venv/$(PIP) --constraint constraints.txt $(INDEX) torch
 	@.venv/$(PIP) --constraint constraints.txt --no-deps $(INDEX) torchvision

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-CODES = "Exit codes: 0 done, 1 could not, 2 wrong usage, 130 interrupted (what was written until then is whole)."
+CODES = "Exit codes: 0 done, 1 could not, 2 wrong usage, 130 interrupted."
 STEERING = re.compile(r"[\0-\x08\x0b-\x1f\x7f-\x9f]")  # would steer a terminal; file names and metadata may hold it
 
 Model = Annotated[Path | None, typer.Argument(help="Model file; the shipped bundle when left out.", show_default=False)]

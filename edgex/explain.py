@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +19,7 @@ from edgex.manifest import Manifest
 from edgex.preprocess import preprocess
 from edgex.selection import THRESHOLD, TOP_K, resolve, scores_of, select
 from edgex.types import Drawing, FloatArray, Image, Logits, ShownClass, Style, require_image
+from edgex.view import OPACITY
 
 __all__ = [
     "OPACITY",
@@ -35,7 +36,6 @@ __all__ = [
     "shipped_clip",
 ]
 MODELS = Path(__file__).parent / "models"
-OPACITY = 0.6
 
 
 def shipped_bundle() -> Path:
@@ -172,9 +172,15 @@ class Explanation:
         return [(shown.label, shown.score or 0.0) for shown in self.shown(None, k, threshold)]
 
     def shown(
-        self, labels: Sequence[str] | None = None, k: int = TOP_K, threshold: float = THRESHOLD
+        self,
+        labels: Sequence[str] | None = None,
+        k: int = TOP_K,
+        threshold: float = THRESHOLD,
+        hidden: Collection[str] = (),
     ) -> tuple[ShownClass, ...]:
         """Return the classes to show, highest score first: those named, or else the top `k` of at least `threshold`.
+
+        Those in `hidden` are left out of either.
 
         Raises
         ------
@@ -183,8 +189,13 @@ class Explanation:
         UsageError
             If no class is named and the model has no classifier that could choose.
         """
-        chosen = resolve(labels, self.labels) if labels is not None else select(self.scores, self.labels, k, threshold)
-        return tuple(ShownClass(i, self.labels[i], self._score(i), class_color(i)) for i in self._ranked(chosen))
+        if labels is not None:
+            chosen = resolve(labels, self.labels)
+        else:  # as many more as are left out afterwards
+            chosen = select(self.scores, self.labels, k + len(hidden), threshold)
+        ranked = [i for i in self._ranked(chosen) if self.labels[i] not in hidden]
+        ranked = ranked if labels is not None else ranked[:k]
+        return tuple(ShownClass(i, self.labels[i], self._score(i), class_color(i)) for i in ranked)
 
     def mask(self, label: str) -> FloatArray:
         """Return one class's mask at the picture's size, float32 [H, W] in 0 to 1; UnknownClassError if unknown."""

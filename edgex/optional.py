@@ -12,6 +12,10 @@ EXTRAS = {  # module -> extra of this package that brings it
     "tensorrt": "tensorrt",
     "tensorrt_rtx": "rtx",
     "pycuda": "gpu",
+    "starlette": "serve",
+    "uvicorn": "serve",
+    "websockets": "serve",
+    "prometheus_client": "serve",
 }
 
 

@@ -13,7 +13,7 @@ def stop_signals() -> Iterator[list[int]]:
 
     Yields
     ------
-    list that receives the number of the first one; the second one raises KeyboardInterrupt, for a run that hangs
+    list that receives the number of the first one; the second one raises KeyboardInterrupt, for whoever cannot wait
     """
     received: list[int] = []
 

@@ -32,12 +32,7 @@ class StagedFile:
     """
 
     def __init__(self, path: Path) -> None:
-        _require_folder(path)
-        if path.is_dir():
-            raise SinkError(f"expected the name of a file to write, got the folder {path}; add a file name")
-        path = Path(os.path.realpath(path))
-        if path.exists() and not path.is_file():  # renaming a file onto /dev/null would take it from the whole system
-            raise SinkError(f"expected the name of a file to write, got the device {path}; name a regular file")
+        path = _regular(path)
         self.final = path
         self.path = path.with_name(_temporary(path) + path.suffix)
         try:
@@ -112,6 +107,28 @@ class StagedFolder:
         shutil.rmtree(self.path, ignore_errors=True)
 
 
+def writable_file(path: Path) -> tuple[Path, bool]:
+    """See to it that a file can be written in place, and leave what it holds.
+
+    Returns
+    -------
+    path : the file itself where `path` is a link
+    is_new : whether there was none; then there is an empty one now
+
+    Raises
+    ------
+    SinkError
+        If no file can be written there.
+    """
+    path = _regular(path)
+    is_new = not path.exists()
+    try:
+        path.open("ab").close()
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    return path, is_new
+
+
 def write_image(path: Path, image: object, final: Path) -> None:
     """Write a picture, uint8 [H, W, 3] or [H, W], in the format of the suffix; an error names it `final`.
 
@@ -145,6 +162,17 @@ def cannot_write(path: Path, error: OSError | av.error.FFmpegError) -> SinkError
     """Return the error that says that, and why, a file cannot be written."""
     mend = "free some space" if error.errno == 28 else "choose a place where you may write"
     return SinkError(f"expected to write {path}, got: {error.strerror or error}; {mend}")
+
+
+def _regular(path: Path) -> Path:
+    """Return where a file is to be written, links followed; SinkError where no regular file can be."""
+    _require_folder(path)
+    if path.is_dir():
+        raise SinkError(f"expected the name of a file to write, got the folder {path}; add a file name")
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file():  # renaming a file onto /dev/null would take it from the whole system
+        raise SinkError(f"expected the name of a file to write, got the device {path}; name a regular file")
+    return path
 
 
 def _temporary(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""A stopwatch for the stages of the live path."""
+"""Times of the live path: one frame's stages, and the distribution of many."""
 
 from __future__ import annotations
 
@@ -10,56 +10,61 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_KEPT = 10_000  # newest times per stage that are kept, so that an endless camera does not fill the memory
+_KEPT = 10_000  # newest times that are kept, so that an endless camera does not fill the memory
 
 
 @dataclass(frozen=True, slots=True)
-class StageTimes:
-    """How long one stage took.
+class Spread:
+    """How times are spread: percentiles of the newest 10,000, in milliseconds, interpolated linearly between samples.
 
     Attributes
     ----------
-    p50_ms, p95_ms : median and 95th percentile of the newest 10,000 times, in milliseconds
+    p50_ms, p95_ms, p99_ms : percentiles
+    max_ms : the longest
     """
 
     p50_ms: float
     p95_ms: float
+    p99_ms: float
+    max_ms: float
 
 
-class Stopwatch:
-    """Times stages by name.
+@contextlib.contextmanager
+def stage(ms: dict[str, float], name: str) -> Iterator[None]:
+    """Add the time of the with statement's body to `ms[name]`, in milliseconds; nothing is added when it raises.
 
-    >>> watch = Stopwatch()
-    >>> with watch.stage("infer"):
+    >>> ms = {}
+    >>> with stage(ms, "infer"):
     ...     pass
-    >>> list(watch.summary())
+    >>> list(ms)
     ['infer']
+    """
+    start_ns = time.perf_counter_ns()
+    yield
+    ms[name] = ms.get(name, 0.0) + (time.perf_counter_ns() - start_ns) / 1e6
+
+
+class Times:
+    """The newest times of one thing.
+
+    >>> times = Times()
+    >>> for ms in (1.0, 2.0, 9.0):
+    ...     times.add(ms)
+    >>> times.spread().p50_ms
+    2.0
     """
 
     def __init__(self) -> None:
-        self._times_ns: dict[str, deque[int]] = {}
-        self._lap_ms: dict[str, float] = {}
+        self._newest_ms: deque[float] = deque(maxlen=_KEPT)
 
-    @contextlib.contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time the body of the with statement; nothing is kept when it raises."""
-        start_ns = time.perf_counter_ns()
-        yield
-        elapsed_ns = time.perf_counter_ns() - start_ns
-        self._times_ns.setdefault(name, deque(maxlen=_KEPT)).append(elapsed_ns)
-        self._lap_ms[name] = self._lap_ms.get(name, 0.0) + elapsed_ns / 1e6
+    def add(self, ms: float) -> None:
+        """Keep one time in milliseconds; the oldest goes where there are 10,000."""
+        self._newest_ms.append(ms)
 
-    def lap(self) -> dict[str, float]:
-        """Return the milliseconds per stage since the last lap, rounded to microseconds, and begin a new one."""
-        lap = {name: round(ms, 3) for name, ms in self._lap_ms.items()}
-        self._lap_ms.clear()
-        return lap
-
-    def summary(self) -> dict[str, StageTimes]:
-        """Return median and 95th percentile per stage, in the order in which the stages first ran."""
-        return {name: _percentiles(times) for name, times in self._times_ns.items()}
-
-
-def _percentiles(times_ns: deque[int]) -> StageTimes:
-    p50_ns, p95_ns = np.percentile(np.fromiter(times_ns, dtype=np.float64), (50, 95))
-    return StageTimes(round(float(p50_ns) / 1e6, 3), round(float(p95_ns) / 1e6, 3))
+    def spread(self) -> Spread:
+        """Return the percentiles; ValueError where no time was added."""
+        kept = np.fromiter(self._newest_ms, np.float64)
+        if not kept.size:
+            raise ValueError("expected at least one time, got none; add one")
+        p50, p95, p99 = (round(float(each), 3) for each in np.percentile(kept, (50, 95, 99)))
+        return Spread(p50, p95, p99, round(float(kept.max()), 3))

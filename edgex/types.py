@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeGuard, get_args
@@ -61,17 +62,37 @@ class Frame:
     ----------
     image : uint8 [H, W, 3], BGR
     index : position in the source, from 0
-    time_ns : time stamp in the source's own clock (a video's presentation time, a camera's arrival time)
+    time_ns : time stamp in the source's own clock (a video's presentation time, a camera's time of day)
     name : what the picture is called in file names, without suffix (a file's stem, or "frame-000012")
+    arrived_ns : when it was read or arrived from the camera, by time.monotonic_ns; its age counts from here
     """
 
     image: Image
     index: int
     time_ns: int
     name: str
+    arrived_ns: int = field(default_factory=time.monotonic_ns)
 
     def __post_init__(self) -> None:
         require_image(self.image)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceState:
+    """How a source stands at this moment.
+
+    Attributes
+    ----------
+    connected : whether pictures come
+    detail : while they do not, one sentence that says what is wrong and when it is tried again; else empty
+    dropped : pictures of a live source that a newer one replaced before anybody took them
+    reconnects : how often a stream was opened again after it broke
+    """
+
+    connected: bool = True
+    detail: str = ""
+    dropped: int = 0
+    reconnects: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +172,8 @@ class Shot:
     picture : uint8 [H, W, 3], the composed frame, legend included
     shown : the classes shown, highest score first
     masks : uint8 [K, H, W], round(255 * mask) per shown class, or None when no sink asked for masks
-    record : what one line of the records holds (JSON types only)
+    record : what one line of the records holds (JSON types only); see edgex/record.py
+    scores : float32 [C], the probability of every class, shown or not, or None for a model without a classifier
     """
 
     frame: Frame
@@ -159,3 +181,4 @@ class Shot:
     shown: tuple[ShownClass, ...]
     masks: NDArray[np.uint8] | None
     record: Mapping[str, Any] = field(default_factory=dict)
+    scores: FloatArray | None = None

@@ -209,8 +209,8 @@ def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def wait_for_frames(folder: Path, running: subprocess.Popen[str]) -> None:
-    """Wait until a record has been written under the temporary name."""
-    while not any(path.stat().st_size for path in folder.glob(".r.*.part.jsonl")):
+    """Wait until a record has been written."""
+    while not any(path.stat().st_size for path in folder.glob("r.jsonl")):
         assert running.poll() is None, running.communicate()
         time.sleep(0.02)
 
@@ -226,7 +226,7 @@ def test_a_run_that_is_stopped_leaves_a_video_that_plays(
     wait_for_frames(tmp_path, running)
     running.send_signal(number)
     out, err = running.communicate()
-    assert (running.returncode, err) == (128 + number, "")
+    assert (running.returncode, err) == (0, "")
     summary = json.loads(out)
     assert summary["interrupted"] is True
     assert 0 < summary["frames"] < 400

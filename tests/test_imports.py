@@ -16,14 +16,17 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 KINDS = ("sources", "engines", "compositors", "sinks")
-OPTIONAL = ("openvino", "tensorrt", "tensorrt_rtx", "pycuda")
+OPTIONAL = (
+    *("openvino", "tensorrt", "tensorrt_rtx", "pycuda"),
+    *("starlette", "uvicorn", "websockets", "prometheus_client"),
+)
 HEAVY = ("torch", "tensorrt", "pycuda", "onnxruntime", "openvino", "cv2")
 SHARED_WITH_TRAINING = ("types", "errors", "manifest", "optional", "preprocess", "frames")
 BROUGHT = {"google": "onnx"}  # protobuf: onnx's own messages are decoded by it, so it comes with onnx
 DYNAMIC = ("importlib.import_module", "import_module", "__import__")
 WRITES = ("sys.stdout", "sys.stderr.write", "sys.__stdout__")
-CLI = ("cli.py", "cli_build.py", "cli_shared.py")
-CLI_TOP = ("typer", "rich", "edgex", "edgex.errors", "edgex.types", "edgex.cli_build", "edgex.cli_shared")
+CLI = ("cli.py", "cli_build.py", "cli_run.py", "cli_shared.py")
+CLI_TOP = ("typer", "rich", "edgex", "edgex.errors", "edgex.types", "edgex.cli_build", "edgex.cli_run", "edgex.cli_shared")
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,13 +12,15 @@ import numpy as np
 import pytest
 
 import edgex
-from edgex.errors import SinkError, SourceError, UnknownClassError, UsageError
+from edgex.errors import ModelError, SinkError, SourceError, UnknownClassError, UsageError
 from edgex.explain import Explainer
-from edgex.pipeline import RunOptions, Summary, run
+from edgex.pipeline import RunOptions, run
 from edgex.sinks import open_sinks
 from edgex.sinks.null import NullSink
 from edgex.sources import open_source
+from edgex.tally import Summary
 from edgex.types import Shot
+from edgex.view import LiveView, View
 from tests.bundles import patched_picture, write_bundle
 from tests.clips import moving_pictures, read_clip, write_clip, write_picture
 from tests.sinks.shots import listing
@@ -49,7 +52,8 @@ class Keep(NullSink):
 
 def explain(explainer: Explainer, uri: Path, sink: Keep | None = None, **options) -> tuple[Summary, list[Shot]]:
     sink = sink or Keep()
-    summary = run(open_source(uri), explainer, [sink], RunOptions(**options))
+    limit = options.pop("limit", None)
+    summary = run(open_source(uri), explainer, [sink], View(**options), RunOptions(limit))
     assert sink.ended == ["closed"]
     return summary, sink.shots
 
@@ -60,7 +64,7 @@ def test_the_predicted_classes_are_shown(tmp_path: Path, explainer: Explainer) -
     assert shot.shown[0].score > 0.99
     assert summary.classes == {"green": 1}
     assert (summary.frames, summary.skipped, summary.interrupted, summary.warnings) == (1, 0, False, ())
-    assert list(summary.stages) == ["read", "preprocess", "infer", "compose", "legend", "write"]
+    assert list(summary.stages) == ["read", "preprocess", "infer", "flicker", "compose", "legend", "write"]
 
 
 def test_the_picture_is_what_the_library_composes_with_a_legend(tmp_path: Path, explainer: Explainer) -> None:
@@ -124,7 +128,7 @@ def test_a_record_holds_area_and_box_of_each_mask(tmp_path: Path, explainer: Exp
     assert 40 <= red["box"][2] <= 60
     assert red["area"] == pytest.approx(inside.mean(), abs=1e-6)
     assert blue == {"label": "blue", "score": pytest.approx(0.119, abs=0.01), "area": 0.0, "box": None}
-    assert set(record["ms"]) == {"read", "preprocess", "infer", "compose", "legend", "masks"}
+    assert set(record["ms"]) == {"read", "preprocess", "infer", "flicker", "compose", "legend", "masks"}
 
 
 def test_masks_are_those_of_the_library(tmp_path: Path, explainer: Explainer) -> None:
@@ -149,12 +153,13 @@ def test_the_limit_ends_the_run(tmp_path: Path, explainer: Explainer) -> None:
     assert (summary.frames, len(shots), summary.interrupted) == (5, 5, False)
 
 
-def test_being_stopped_keeps_what_is_done(tmp_path: Path, explainer: Explainer) -> None:
-    asked = itertools.count()
+def test_being_stopped_keeps_what_is_done(explainer: Explainer) -> None:
     sink = Keep()
-    source = open_source(write_clip(tmp_path / "a.mp4"))
-    summary = run(source, explainer, [sink], stopped=lambda: next(asked) >= 3)
-    assert (summary.frames, summary.interrupted, sink.ended) == (3, True, ["closed"])
+    summary = run(open_source("synthetic:64x48"), explainer, [sink], stopped=lambda: len(sink.shots) >= 3)
+    assert summary.interrupted
+    assert summary.frames == len(sink.shots) >= 3
+    assert [shot.frame.index for shot in sink.shots] == list(range(summary.frames))
+    assert sink.ended == ["closed"]
 
 
 def test_skipped_pictures_are_counted_and_told(tmp_path: Path, explainer: Explainer) -> None:
@@ -187,29 +192,107 @@ class Broken(Keep):
         raise SinkError("expected to close, got a full disk; free some space")
 
 
-@pytest.mark.parametrize("when", ["write", "close"])
-def test_when_one_sink_breaks_all_are_given_up(tmp_path: Path, explainer: Explainer, when: str) -> None:
+def open_all(folder: Path, fps: float | None) -> list:
+    return open_sinks(folder / "b.mp4", folder / "m", folder / "r.jsonl", folder / "c.png", fps=fps)
+
+
+def test_when_one_sink_breaks_the_others_keep_what_they_have(tmp_path: Path, explainer: Explainer) -> None:
+    source = open_source(write_clip(tmp_path / "a.mp4"))
+    broken = Broken("close")
+    with pytest.raises(SinkError, match="full disk"):
+        run(source, explainer, [broken, *open_all(tmp_path, source.fps)])
+    assert broken.ended == ["aborted"]
+    assert len(read_clip(tmp_path / "b.mp4")) == 12 == len((tmp_path / "r.jsonl").read_text().splitlines())
+
+
+def test_when_a_sink_breaks_before_the_first_frame_is_done_nothing_is_left(
+    tmp_path: Path, explainer: Explainer
+) -> None:
     source = open_source(write_clip(tmp_path / "a.mp4"))
     before = listing(tmp_path)
-    broken = Broken(when)
-    sinks = open_sinks(tmp_path / "b.mp4", tmp_path / "m", tmp_path / "r.jsonl", tmp_path / "c.png", fps=source.fps)
     with pytest.raises(SinkError, match="full disk"):
-        run(source, explainer, [broken, *sinks])
-    assert broken.ended == ["aborted"]
+        run(source, explainer, [Broken("write"), *open_all(tmp_path, source.fps)])
     assert listing(tmp_path) == before
 
 
-def test_an_interruption_that_cannot_wait_leaves_nothing(tmp_path: Path, explainer: Explainer) -> None:
+def test_an_interruption_that_cannot_wait_leaves_whole_records_alone(tmp_path: Path, explainer: Explainer) -> None:
     def interrupt(shot: Shot) -> None:
         if shot.frame.index == 5:
             raise KeyboardInterrupt
 
     source = open_source(write_clip(tmp_path / "a.mp4"))
-    before = listing(tmp_path)
-    sinks = open_sinks(tmp_path / "b.mp4", tmp_path / "m", tmp_path / "r.jsonl", tmp_path / "c.png", fps=source.fps)
     with pytest.raises(KeyboardInterrupt):
-        run(source, explainer, sinks, observe=interrupt)
-    assert listing(tmp_path) == before
+        run(source, explainer, open_all(tmp_path, source.fps), observe=interrupt)
+    assert listing(tmp_path) == ["a.mp4", "r.jsonl", "tiny.onnx"]
+    assert [json.loads(line)["index"] for line in (tmp_path / "r.jsonl").read_text().splitlines()] == list(range(6))
+
+
+@pytest.mark.parametrize("stage", ["preprocess", "infer", "explanation"])
+def test_what_a_stage_raises_ends_the_run_and_keeps_what_is_done(
+    tmp_path: Path, explainer: Explainer, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    calls = itertools.count()
+    whole = getattr(explainer, stage)
+
+    def fail_at_the_fifth(*arguments):
+        if next(calls) == 4:
+            raise ModelError("expected an engine that infers, got a lost device; plug it in")
+        return whole(*arguments)
+
+    monkeypatch.setattr(explainer, stage, fail_at_the_fifth)
+    source = open_source(write_clip(tmp_path / "a.mp4"))
+    with pytest.raises(ModelError, match="lost device"):
+        run(source, explainer, open_all(tmp_path, source.fps))
+    indices = [json.loads(line)["index"] for line in (tmp_path / "r.jsonl").read_text().splitlines()]
+    assert indices == [0, 1, 2, 3]
+    assert len(read_clip(tmp_path / "b.mp4")) == 4
+
+
+def test_a_view_may_change_while_frames_pass(explainer: Explainer) -> None:
+    view, sink = LiveView(View(classes=("red", "green")), explainer.labels), Keep()
+
+    def hide(shot: Shot) -> None:
+        if shot.frame.index == 3:
+            view.change(hidden=frozenset({"red"}))
+
+    run(open_source("synthetic:64x48"), explainer, [sink], view, RunOptions(limit=40), observe=hide)
+    shown = [[each.label for each in shot.shown] for shot in sink.shots]
+    assert sorted(shown[0]) == ["green", "red"]
+    assert shown[-1] == ["green"]
+
+
+def test_the_monitor_looks_at_every_nth_frame(explainer: Explainer) -> None:
+    sink = Keep()
+    options = RunOptions(limit=7, monitor_every=3)
+    summary = run(open_source("synthetic:64x48"), explainer, [sink], View(classes=("red",)), options)
+    looked = [shot.frame.index for shot in sink.shots if shot.record["monitor"] is not None]
+    assert looked == [0, 3, 6]
+    assert set(sink.shots[0].record["monitor"]) == {"label", "score", "kept", "lost"}
+    assert summary.faith is not None
+    assert summary.faith.frames == 3
+
+
+def test_a_late_frame_is_counted_and_marked(explainer: Explainer) -> None:
+    sink = Keep()
+    summary = run(open_source("synthetic:64x48"), explainer, [sink], options=RunOptions(limit=5, deadline_ms=1e-6))
+    assert (summary.late, summary.deadline_ms) == (5, 1e-6)
+    assert all(shot.record["late"] for shot in sink.shots)
+    on_time = run(open_source("synthetic:64x48"), explainer, [], options=RunOptions(limit=5, deadline_ms=1e9))
+    assert on_time.late == 0
+
+
+def test_a_live_source_brings_the_newest_frame_and_counts_the_rest(explainer: Explainer) -> None:
+    sink = Keep()
+    source = open_source("synthetic:64x48@200")
+    try:
+        summary = run(source, explainer, [sink], options=RunOptions(limit=10, max_fps=20))
+    finally:
+        source.close()
+    assert (summary.frames, summary.live, summary.deadline_ms) == (10, True, 50.0)
+    assert summary.dropped > 10  # nine of ten are replaced; the clock of a busy machine is not to be trusted
+    times = [shot.frame.time_ns for shot in sink.shots]
+    assert times == sorted(set(times))
+    assert "wait" in summary.stages
 
 
 def test_a_source_that_breaks_leaves_nothing(tmp_path: Path, explainer: Explainer) -> None:
@@ -223,7 +306,7 @@ def test_a_source_that_breaks_leaves_nothing(tmp_path: Path, explainer: Explaine
 def test_an_unknown_class_is_told_before_a_frame_is_read(tmp_path: Path, explainer: Explainer) -> None:
     (tmp_path / "a.png").write_bytes(b"nothing")
     with pytest.raises(UnknownClassError, match="did you mean green"):
-        run(open_source(tmp_path / "a.png"), explainer, [], RunOptions(classes=("gren",)))
+        run(open_source(tmp_path / "a.png"), explainer, [], View(classes=("gren",)))
 
 
 def test_pictures_from_one_pixel_to_a_panorama(tmp_path: Path, explainer: Explainer) -> None:
@@ -236,7 +319,16 @@ def test_pictures_from_one_pixel_to_a_panorama(tmp_path: Path, explainer: Explai
 
 @pytest.mark.parametrize(
     "options",
-    [{"style": "neon"}, {"opacity": 1.5}, {"threshold": -0.1}, {"top": 0}, {"limit": 0}, {"opacity": float("nan")}],
+    [
+        {"limit": 0},
+        {"max_fps": 0.0},
+        {"max_fps": float("nan")},
+        {"smooth_s": -1.0},
+        {"smooth_s": float("nan")},
+        {"monitor_every": -1},
+        {"deadline_ms": 0.0},
+        {"deadline_ms": float("nan")},
+    ],
 )
 def test_options_are_checked(options: dict) -> None:
     with pytest.raises(UsageError, match="expected"):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from edgex.errors import SourceError
-from edgex.types import Frame
+from edgex.types import Frame, SourceState
 
 PICTURE_SUFFIXES = frozenset(
     (".bmp", ".jpeg", ".jpg", ".jp2", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
@@ -26,6 +26,9 @@ class Source(Protocol):
     skipped : one sentence for each picture that could not be read and was passed over
     files : the files that are read; none for a camera
     warnings : one sentence for everything else that the user should know, such as a video that ends early
+    live : whether frames come at their own pace: then the newest one wins, and those nobody took in time are dropped;
+        else every frame comes, in order
+    state : how the source stands now; may be asked from any thread
     """
 
     @property
@@ -40,9 +43,17 @@ class Source(Protocol):
     def skipped(self) -> list[str]: ...
     @property
     def warnings(self) -> list[str]: ...
+    @property
+    def live(self) -> bool: ...
+    @property
+    def state(self) -> SourceState: ...
 
     def __iter__(self) -> Iterator[Frame]:
         """Read frames in order. Raises SourceError when the source breaks."""
+        ...
+
+    def stop(self) -> None:
+        """End a wait for the next frame, and the iteration with it; from any thread."""
         ...
 
     def close(self) -> None:

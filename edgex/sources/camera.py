@@ -13,7 +13,7 @@ import numpy as np
 
 from edgex.errors import SourceError
 from edgex.sources.quiet import native_errors_silenced
-from edgex.types import Frame
+from edgex.types import Frame, SourceState
 
 _FPS_UNKNOWN = 30.0
 _ATTEMPTS = 5  # a USB camera drops single frames when the bus is busy
@@ -27,6 +27,9 @@ class CameraSource:
     capture : an open cv2.VideoCapture
     uri : the device's name
     """
+
+    live = True
+    state = SourceState()
 
     def __init__(self, capture: Any, uri: str) -> None:
         import cv2
@@ -54,6 +57,9 @@ class CameraSource:
             image = self._read()
             yield Frame(image, index, time.time_ns(), f"frame-{index:06d}")
             index += 1
+
+    def stop(self) -> None:
+        """Do nothing: no frame is waited for."""
 
     def close(self) -> None:
         """Give the camera back."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from edgex.errors import SourceError
 from edgex.sources.quiet import native_errors_silenced
-from edgex.types import Frame, Image
+from edgex.types import Frame, Image, SourceState
 
 _NS_PER_PICTURE = 1_000_000_000  # pictures have no clock: one a second, as the video sink shows them
 
@@ -76,6 +76,8 @@ class ImageSource:
     """
 
     fps = None
+    live = False
+    state = SourceState()
 
     def __init__(self, uri: str, paths: list[Path]) -> None:
         if not paths:
@@ -111,6 +113,9 @@ class ImageSource:
                 f"expected pictures in {self.uri!r}, got {len(self.files)} files and none readable, "
                 f"the first: {self.skipped[0]}"
             )
+
+    def stop(self) -> None:
+        """Do nothing: no frame is waited for."""
 
     def close(self) -> None:
         """Give nothing back: no file stays open."""

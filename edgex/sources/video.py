@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgex.errors import SourceError
-from edgex.types import Frame
+from edgex.types import Frame, SourceState
 
 _NS = 1_000_000_000
 _FPS_UNKNOWN = 30.0
@@ -28,6 +28,9 @@ class VideoSource:
     SourceError
         If it holds no video.
     """
+
+    live = False
+    state = SourceState()
 
     def __init__(self, path: Path) -> None:
         import av
@@ -84,6 +87,9 @@ class VideoSource:
             self.warnings.append(f"the video {self.uri} ends early: {index} frames were read, {lost}")
         elif damaged:
             self.warnings.append(f"the video {self.uri} is damaged in {damaged} places; frames are missing there")
+
+    def stop(self) -> None:
+        """Do nothing: no frame is waited for."""
 
     def close(self) -> None:
         """Close the file."""

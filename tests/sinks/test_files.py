@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -17,6 +20,7 @@ from edgex.sinks.null import NullSink
 from edgex.sinks.records import RecordSink
 from edgex.staged import legal_name
 from edgex.types import Shot
+from tests.commands import ROOT
 from tests.sinks.shots import listing, shot
 
 
@@ -87,14 +91,60 @@ def test_masks_that_are_missing_are_told(tmp_path: Path) -> None:
     assert listing(tmp_path) == []
 
 
-def test_records_are_json_lines(tmp_path: Path) -> None:
+def records(path: Path) -> list:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_records_are_json_lines_that_can_be_followed(tmp_path: Path) -> None:
     sink = RecordSink(tmp_path / "r.jsonl")
+    expected = []
     for index, name in enumerate(("ä", "b\nc")):
         sink.write(shot(index, name=name))
-    assert not (tmp_path / "r.jsonl").exists()
+        expected.append({"index": index, "name": name})
+        assert records(tmp_path / "r.jsonl") == expected
     sink.close()
-    lines = (tmp_path / "r.jsonl").read_text(encoding="utf-8").splitlines()
-    assert [json.loads(line) for line in lines] == [{"index": 0, "name": "ä"}, {"index": 1, "name": "b\nc"}]
+    assert records(tmp_path / "r.jsonl") == expected
+
+
+def test_older_records_stay_until_there_is_a_new_one(tmp_path: Path) -> None:
+    (tmp_path / "r.jsonl").write_text("older\n")
+    RecordSink(tmp_path / "r.jsonl").abort()
+    assert (tmp_path / "r.jsonl").read_text() == "older\n"
+    sink = RecordSink(tmp_path / "r.jsonl")
+    sink.write(shot(0, name="a"))
+    sink.abort()
+    assert records(tmp_path / "r.jsonl") == [{"index": 0, "name": "a"}]
+
+
+def test_records_of_no_frame_are_an_empty_file_or_none(tmp_path: Path) -> None:
+    RecordSink(tmp_path / "r.jsonl").abort()
+    assert listing(tmp_path) == []
+    RecordSink(tmp_path / "r.jsonl").close()
+    assert (tmp_path / "r.jsonl").read_bytes() == b""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="limits of POSIX")
+def test_a_full_disk_leaves_whole_records(tmp_path: Path) -> None:
+    program = """
+import resource, signal, sys
+from pathlib import Path
+from edgex.errors import SinkError
+from edgex.sinks.records import RecordSink
+from tests.sinks.shots import shot
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))  # what the disk still holds: no whole number of lines
+sink = RecordSink(Path(sys.argv[1]))
+try:
+    for index in range(1000):
+        sink.write(shot(index, name="a" * 50))
+except SinkError as error:
+    print(error)
+sink.abort()
+"""
+    command = [sys.executable, "-c", program, str(tmp_path / "r.jsonl")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "expected to write" in done.stdout
+    assert 5 < len(records(tmp_path / "r.jsonl")) < 20
 
 
 @pytest.mark.parametrize("count", [1, 3, 12, 24, 25, 26, 100, 777])
@@ -131,7 +181,6 @@ def test_a_contact_sheet_keeps_the_shape_of_frames(tmp_path: Path) -> None:
         lambda folder: PictureSink(folder / "a.png"),
         lambda folder: FolderSink(folder / "f"),
         lambda folder: MaskSink(folder / "m"),
-        lambda folder: RecordSink(folder / "r.jsonl"),
         lambda folder: ContactSheetSink(folder / "c.png"),
         lambda folder: NullSink(),
     ],

@@ -1,0 +1,93 @@
+"""How a run ends from outside, at any moment: by SIGINT, SIGTERM, SIGINT twice, SIGKILL, and by a sink that fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.clips import read_clip
+from tests.commands import ROOT, start
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+ENDLESS = "synthetic:320x240"
+
+
+def start_writing(folder: Path, bundle: Path, *words: str) -> subprocess.Popen[str]:
+    """Start a run without end that writes a video and records, and wait for its first record."""
+    where = ("--output", folder / "o.mp4", "--records", folder / "r.jsonl")
+    running = start("run", bundle, "--source", ENDLESS, "--threads", "1", *where, *words)
+    while not (folder / "r.jsonl").exists() or not (folder / "r.jsonl").stat().st_size:
+        assert running.poll() is None, running.communicate()
+        time.sleep(0.01)
+    return running
+
+
+def records(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "r.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_stop_at_any_moment_leaves_a_video_that_plays(
+    tmp_path: Path, bundle: Path, number: signal.Signals, seed: int
+) -> None:
+    running = start_writing(tmp_path, bundle, "--json")
+    time.sleep(random.Random(seed).uniform(0, 1))
+    running.send_signal(number)
+    out, err = running.communicate(timeout=60)
+    assert (running.returncode, err) == (0, "")
+    summary = json.loads(out)
+    assert summary["interrupted"] is True
+    assert len(read_clip(tmp_path / "o.mp4")) == summary["frames"] == len(records(tmp_path))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_kill_at_any_moment_leaves_records_that_parse(tmp_path: Path, bundle: Path, seed: int) -> None:
+    running = start_writing(tmp_path, bundle)
+    time.sleep(random.Random(seed).uniform(0, 1))
+    running.kill()
+    running.communicate(timeout=60)
+    *whole, last = (tmp_path / "r.jsonl").read_bytes().split(b"\n")
+    assert [json.loads(line)["index"] for line in whole] == list(range(len(whole)))
+    assert last == b""  # a line is written at once
+
+
+def test_whoever_cannot_wait_ends_it_by_force(tmp_path: Path, bundle: Path) -> None:
+    where = ("--output", tmp_path / "pictures", "--records", tmp_path / "r.jsonl")  # a PNG so large takes a second
+    running = start("run", bundle, "--source", "synthetic:4000x3000", "--threads", "1", *where)
+    while not list(tmp_path.glob(".pictures*/*.png")):
+        assert running.poll() is None, running.communicate()
+        time.sleep(0.01)
+    for _ in range(2):
+        running.send_signal(signal.SIGINT)
+        time.sleep(0.1)
+    out, err = running.communicate(timeout=60)
+    assert (running.returncode, out, err) == (130, "", "edgex: interrupted\n")
+    assert not (tmp_path / "pictures").exists()
+    records(tmp_path)
+
+
+def test_a_disk_that_fills_up_ends_the_run_and_keeps_the_rest(tmp_path: Path, bundle: Path) -> None:
+    program = (
+        "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000)); from edgex.cli import main; main()"
+    )
+    where = ("--output", tmp_path / "pictures", "--records", tmp_path / "r.jsonl", "--limit", "5000")
+    command = [sys.executable, "-c", program, "run", bundle, "--source", ENDLESS, *where]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("edgex: expected to write")
+    assert len(done.stderr.splitlines()) == 1
+    indices = [record["index"] for record in records(tmp_path)]
+    assert indices == list(range(len(indices)))
+    assert len(indices) > 10
+    assert 0 <= len(list((tmp_path / "pictures").iterdir())) - len(indices) <= 1  # finished, when the records were full

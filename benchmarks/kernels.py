@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import kernels_plot, kernels_scaling, peers
+from benchmarks import drawing_peers, kernels_plot, kernels_scaling
 from benchmarks.rounds import Contender, describe_machine, interleave, load_average
 from benchmarks.scenes import FULL_HD, NETWORK, LogitsKind, Subject, drawing, frame, mask_logits, open_subject
 from edgex.compositors import open_compositor
@@ -83,17 +83,17 @@ def calls_of(case: Case, kind: LogitsKind, subject: Subject) -> tuple[dict[str, 
         calls["opencv"] = work_of(case, open_subject("opencv"), image, logits)
     makers: dict[str, Callable[[], Callable[[], Any]]] = {}
     if case.work == "preprocess":
-        makers["opencv input"] = partial(peers.opencv_input, image, NETWORK)
+        makers["opencv input"] = partial(drawing_peers.opencv_input, image, NETWORK)
     elif kind == "random" and case.work == "overlay":  # what peers take does not depend on the logits
         draw = drawing("overlay", case.count)
-        makers["torch"] = partial(peers.torch_overlay, image, logits, draw)
+        makers["torch"] = partial(drawing_peers.torch_overlay, image, logits, draw)
         if case.count == 1:
-            makers["opencv heat"] = partial(peers.opencv_heat, image, logits, draw)
+            makers["opencv heat"] = partial(drawing_peers.opencv_heat, image, logits, draw)
         if case.count == 3:
             ready = open_compositor("opencv").masks(logits, draw.classes, *FULL_HD) >= 128
-            makers["supervision"] = partial(peers.supervision_annotator, image, ready, draw)
-            makers["torchvision"] = partial(peers.torchvision_drawing, image, ready, draw)
-    found, missing = peers.prepared(makers)
+            makers["supervision"] = partial(drawing_peers.supervision_annotator, image, ready, draw)
+            makers["torchvision"] = partial(drawing_peers.torchvision_drawing, image, ready, draw)
+    found, missing = drawing_peers.prepared(makers)
     return {**calls, **found}, missing
 
 
@@ -174,7 +174,7 @@ def measure_cases(subject: Subject, rounds: int) -> list[dict[str, Any]]:
 def measure(name: str, rounds: int, threads: int, sections: tuple[str, ...]) -> dict[str, Any]:
     """Measure the sections that are asked for."""
     subject = open_subject(name)
-    peers.set_threads(threads)
+    drawing_peers.set_threads(threads)
     subject.set_threads(threads)
     report: dict[str, Any] = {
         "machine": describe_machine(),

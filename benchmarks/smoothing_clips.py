@@ -23,6 +23,7 @@ FRAME_NS = 1_000_000_000 // RATE
 READ_NOISE, SHOT_NOISE = 2.0, 0.15  # standard deviation in levels; variance a level
 JPEG_QUALITY = 85
 SWING, SWING_HZ = 0.02, 7.0  # of the exposure: the beat of mains light against 30 frames/s
+SPARE = 64  # pixels by which the field of noise is larger than the picture
 WINDOW = 0.5  # of a scene's width and height that a panning camera sees
 SMALLEST = 0.04  # of the picture, that an object must fill
 
@@ -86,12 +87,17 @@ def moving(behind: Scene, before: Scene, speed: float, frames: int, seed: int) -
 
 
 def appearing(behind: Scene, before: Scene, frames: int, seed: int) -> Clip:
-    """Return a clip in which one object of `before` stands in `behind` from its middle frame on."""
+    """Return a clip in which one object of `before` stands in `behind` from frame `onset(frames)` on."""
     index = before.classes[0]
     empty = (behind.image, behind.truth == index + 1)
     there = _pasted(behind, before, index, 0.0)
-    pictures = (there if number >= frames // 2 else empty for number in range(frames))
+    pictures = (there if number >= onset(frames) else empty for number in range(frames))
     return Clip("onset", 0.0, (index,), camera(pictures, seed))
+
+
+def onset(frames: int) -> int:
+    """Return the first frame with the object in a clip of `appearing`."""
+    return frames // 3
 
 
 def panned(scene: Scene, speed: float, frames: int, seed: int) -> Clip:
@@ -114,12 +120,14 @@ def camera(
 ) -> Iterator[tuple[Image, NDArray[np.bool_]]]:
     """Give pictures as a camera would: with noise, then JPEG, and an exposure that swings by SWING where asked for."""
     rng = np.random.default_rng(seed)
+    noise = rng.standard_normal((HEIGHT + SPARE, WIDTH + SPARE, 3), np.float32)
+    spread = np.sqrt(READ_NOISE**2 + SHOT_NOISE * np.arange(256)).astype(np.float32)
     for number, (picture, truth) in enumerate(pictures):
         gain = 1.0 + SWING * np.sin(2 * np.pi * SWING_HZ * number / RATE) if exposure else 1.0
-        light = picture.astype(np.float32) * np.float32(gain)
-        noise = rng.standard_normal(light.shape, np.float32)
-        noisy = light + noise * np.sqrt(READ_NOISE**2 + SHOT_NOISE * light)
-        seen = np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
+        down, right = rng.integers(0, SPARE, 2)  # another place of one field of noise: drawing it anew takes longest
+        noisy = spread[picture] * noise[down : down + HEIGHT, right : right + WIDTH]
+        noisy += picture * np.float32(gain)
+        seen = np.clip(np.rint(noisy, out=noisy), 0, 255).astype(np.uint8)
         if jpeg:
             _, coded = cv2.imencode(".jpg", seen, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
             seen = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgex.types import FloatArray
 
-__all__ = ["CHANGED", "ENOUGH", "Flicker"]
+__all__ = ["CHANGED", "ENOUGH", "Flicker", "cells"]
 
 # Measured by benchmarks/smoothing.py: noise and JPEG of a webcam move a cell's mean color by less than 0.7 % of full
 # scale in 999 of 1000 cells, and with this limit motion does not raise the figure.
@@ -56,7 +56,7 @@ class Flicker:
             self._colors = self._mask = None
             return None
         chosen = frozenset(classes)
-        colors, mask = _cells(tensor, *mask_logits.shape[1:]), _merged(mask_logits, classes)
+        colors, mask = cells(tensor, *mask_logits.shape[1:]), _merged(mask_logits, classes)
         before, old = self._colors, self._mask
         comparable = before is not None and before.shape == colors.shape and chosen == self._classes
         self._colors, self._mask, self._classes = colors, mask, chosen
@@ -79,7 +79,7 @@ class Flicker:
         return np.asarray(near == 0)
 
 
-def _cells(tensor: FloatArray, height: int, width: int) -> FloatArray:
+def cells(tensor: FloatArray, height: int, width: int) -> FloatArray:
     """Return the mean color of each mask cell, float32 [3, height, width], in the units of the network's input."""
     import cv2
 

@@ -7,7 +7,6 @@ Why the default is what it is stands in benchmarks/smoothing.py.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
@@ -49,8 +48,8 @@ class Smoother:
     def smooth(self, logits: Logits, time_ns: int) -> Logits:
         """Return the smoothed logits of the next frame.
 
-        A logit that is not finite passes as it is, so it counts as minus infinity in this frame; smoothing of that logit
-        starts anew with the next frame.
+        A logit that is not finite passes as it is, so it counts as minus infinity in this frame; the smoothing of that
+        logit starts anew with the next frame.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""A video file, read with PyAV, turned as its rotation says. A damaged or missing end is told, not hidden."""
+"""A video, read whole with PyAV, turned as its rotation says. A damaged or missing end is told, not hidden."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from edgex.errors import SourceError
+from edgex.sources.bgr import BgrConverter
 from edgex.types import Frame, SourceState
 
 _NS = 1_000_000_000
@@ -16,12 +15,31 @@ _FPS_UNKNOWN = 30.0
 _TOLERATED_FRAMES = 3  # so many frame durations may be missing at the end: containers round their duration
 
 
+def open_video(path: Path) -> VideoSource:
+    """Open a video file, any that FFmpeg reads. Raises SourceError if it holds no video."""
+    import av
+
+    try:
+        if path.stat().st_size == 0:
+            raise SourceError(f"expected a picture or a video, got the empty file {path}; copy it again")
+        # FFmpeg takes the 12 of "12:30.mp4" for a protocol; a title need not be UTF-8
+        container = av.open(str(path.absolute()), metadata_errors="replace")
+    except (av.error.FFmpegError, OSError) as error:
+        raise SourceError(
+            f"expected a picture or a video, got {path}, which FFmpeg cannot open ({error.strerror}): "
+            "it is not whole or of another kind; copy it again or convert it"
+        ) from error
+    return VideoSource(container, str(path), (path,))
+
+
 class VideoSource:
-    """A video file.
+    """A video whose every frame comes, in order.
 
     Parameters
     ----------
-    path : any file that FFmpeg reads
+    container : an open av.container.InputContainer, which the source closes
+    uri : what was opened
+    files : the file, if it is one
 
     Raises
     ------
@@ -32,25 +50,15 @@ class VideoSource:
     live = False
     state = SourceState()
 
-    def __init__(self, path: Path) -> None:
-        import av
-
-        self.uri = str(path)
-        self.files = (path,)
+    def __init__(self, container: Any, uri: str, files: tuple[Path, ...] = ()) -> None:
+        self.uri = uri
+        self.files = files
         self.skipped: list[str] = []
         self.warnings: list[str] = []
-        try:
-            if path.stat().st_size == 0:
-                raise SourceError(f"expected a picture or a video, got the empty file {path}; copy it again")
-            self._container = av.open(str(path.absolute()))  # FFmpeg takes the 12 of "12:30.mp4" for a protocol
-        except (av.error.FFmpegError, OSError) as error:
-            raise SourceError(
-                f"expected a picture or a video, got {path}, which FFmpeg cannot open ({error.strerror}): "
-                "it is not whole or of another kind; copy it again or convert it"
-            ) from error
-        if not self._container.streams.video:
-            self._container.close()
-            raise SourceError(f"expected a video, got {path}, which holds no pictures; choose another file")
+        self._container = container
+        if not container.streams.video:
+            container.close()
+            raise SourceError(f"expected a video, got {uri}, which holds no pictures; choose another file")
         self._stream = self._container.streams.video[0]
         self._stream.thread_type = "AUTO"
         rate = self._stream.average_rate or self._stream.guessed_rate
@@ -70,14 +78,13 @@ class VideoSource:
             If not one frame can be read.
         """
         index, damaged = 0, 0
+        converted = BgrConverter()
         for packet in self._packets():
             pictures = self._decode(packet)
             damaged += pictures is None
             for picture in pictures or ():
                 time_ns = round(self._seconds(picture, index) * _NS)
-                # rotation: degrees counterclockwise, a multiple of 90 in every file that a camera writes
-                turned = np.rot90(picture.to_ndarray(format="bgr24"), round(picture.rotation / 90) % 4)
-                yield Frame(np.ascontiguousarray(turned, dtype=np.uint8), index, time_ns, f"frame-{index:06d}")
+                yield Frame(converted(picture), index, time_ns, f"frame-{index:06d}")
                 index += 1
         if index == 0:
             raise SourceError(f"expected a video, got {self.uri}, of which no frame can be decoded; convert it again")

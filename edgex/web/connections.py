@@ -67,8 +67,9 @@ class Connections:
         self._most = most
         self._open: dict[Any, Connection] = {}
 
-    def __getitem__(self, client: tuple[str, int]) -> Connection:
-        return self._open[tuple(client)]
+    def of(self, client: tuple[str, int]) -> Connection | None:
+        """Return the connection of a client's address and port; None when it is gone."""
+        return self._open.get(tuple(client))
 
     def __len__(self) -> int:
         return len(self._open)
@@ -96,7 +97,8 @@ class Connections:
                 del self._open[client]
 
     def abort(self) -> None:
-        """Cut all of them."""
+        """Cut all of them, and take none in any more."""
+        self._most = 0
         for connection in list(self._open.values()):
             connection.transport.abort()
         self.tick()

@@ -59,7 +59,9 @@ class Gate:
         self._sign_in = sign_in
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        connection = self._connections[scope["client"]]
+        connection = self._connections.of(scope["client"])
+        if connection is None:
+            return  # it went before it was answered
         connection.begin()
         try:
             refusal = self._refusal(scope)

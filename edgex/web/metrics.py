@@ -19,9 +19,14 @@ class Metrics:
     ----------
     source_state : how the source stands
     viewers : how many picture streams are open
+
+    Attributes
+    ----------
+    late : finished frames older than the deadline
     """
 
     def __init__(self, source_state: Callable[[], SourceState], viewers: Callable[[], int]) -> None:
+        self.late = 0
         prometheus = require("prometheus_client")
         self._registry = prometheus.CollectorRegistry(auto_describe=True)
         self._text = prometheus.generate_latest
@@ -47,6 +52,7 @@ class Metrics:
         for record in records:
             self._frames.inc()
             if record.get("late"):
+                self.late += 1
                 self._late.inc()
             if (age_ms := record.get("age_ms")) is not None:
                 self._age.observe(age_ms / 1e3)

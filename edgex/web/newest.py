@@ -30,7 +30,7 @@ class Newest:
         self._records: deque[Mapping[str, Any]] = deque(maxlen=_RECORDS)
         self._changed = threading.Condition()
         self._lookers = 0
-        self._closed = False
+        self._end = threading.Event()
 
     def put(self, shot: Shot) -> None:
         """Replace the frame; takes microseconds."""
@@ -56,13 +56,12 @@ class Newest:
         The frame and its number, from 1; None when the mailbox is closed.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or (self._lookers > 0 and self.count > after))
-            return None if self._closed or self.shot is None else (self.shot, self.count)
+            self._changed.wait_for(lambda: self._end.is_set() or (self._lookers > 0 and self.count > after))
+            return None if self._end.is_set() or self.shot is None else (self.shot, self.count)
 
     def rest(self, seconds: float) -> None:
         """Wait, but no longer than until the mailbox is closed."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._closed, seconds)
+        self._end.wait(max(0.0, seconds))
 
     def drain(self) -> list[Mapping[str, Any]]:
         """Return the records since the last call, oldest first, and forget them."""
@@ -71,5 +70,5 @@ class Newest:
     def close(self) -> None:
         """End every wait."""
         with self._changed:
-            self._closed = True
+            self._end.set()
             self._changed.notify_all()

@@ -153,7 +153,7 @@ def _part(image: Image, options: PictureOptions) -> tuple[bytes, int, int] | Non
         _log.warning("a picture of shape %s could not be encoded as JPEG; the viewer goes on without it", image.shape)
         return None
     head = b"Content-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % encoded.size
-    return b"%b%b\r\n%b" % (head, memoryview(encoded).cast("B"), BOUNDARY), len(head), len(head) + encoded.size
+    return b"".join((head, encoded.tobytes(), b"\r\n", BOUNDARY)), len(head), len(head) + encoded.size
 
 
 def _fitted(image: Image, options: PictureOptions) -> Image:

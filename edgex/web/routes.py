@@ -173,11 +173,11 @@ class _Answers:
 
     async def _tell(self, socket: Any) -> None:
         states = self._parts.states
-        connection = self._parts.connections[socket.scope["client"]]
+        connection = self._parts.connections.of(socket.scope["client"])
         await socket.send_text(text_of({"type": "state", **states.whole()}))
         serial: int | None = states.serial
         with contextlib.suppress(self._disconnect):
-            while serial is not None and (serial := await states.after(serial)) is not None:
+            while connection is not None and serial is not None and (serial := await states.after(serial)) is not None:
                 await connection.writable.wait()
                 await socket.send_text(text_of({"type": "state", **states.changing()}))
 
@@ -192,13 +192,13 @@ class _Stream:
         self._parts = parts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        connection = self._parts.connections[scope["client"]]
+        connection = self._parts.connections.of(scope["client"])
         await send({"type": "http.response.start", "status": 200, "headers": _typed_raw(STREAM_TYPE)})
         await send({"type": "http.response.body", "body": BOUNDARY, "more_body": True})
         self._parts.states.viewers += 1
         try:
             with self._parts.pictures.watched() as serial:
-                while not connection.closed:
+                while connection is not None and not connection.closed:
                     picture = await self._parts.pictures.after(serial)
                     if picture is None:
                         break

@@ -72,7 +72,9 @@ class Server:
     def start(self) -> None:
         """Begin to serve. Raises SinkError when that fails."""
         self._thread.start()
-        self._started.wait(_START_S)
+        if not self._started.wait(_START_S):
+            self.stop()
+            raise SinkError(f"expected the viewer to serve within {_START_S:.0f} seconds, got no sign; start it again")
         self.check()
 
     def check(self) -> None:
@@ -126,15 +128,17 @@ class Server:
         loop, stopping = asyncio.get_running_loop(), asyncio.Event()
         self._stop = _from_outside(loop, stopping)
         serving = loop.create_task(server.serve(sockets=[self._listening]))
+        ending = loop.create_task(stopping.wait())
         try:
-            while not serving.done() and not stopping.is_set():
+            while not serving.done() and not ending.done():
                 states.tick()
                 pictures.tick()
                 connections.tick()
                 if server.started:
                     self._started.set()
-                await asyncio.wait({serving, loop.create_task(stopping.wait())}, timeout=TICK_S)
+                await asyncio.wait({serving, ending}, timeout=TICK_S, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            ending.cancel()
             pictures.close()
             states.close()
             server.should_exit = True

@@ -113,6 +113,7 @@ class States:
             "quiet_s": round(time.monotonic() - self._newest.at_s, 3),
             "uptime_s": round(time.monotonic() - self._start_s, 1),
             "viewers": self.viewers,
+            "late": self._metrics.late,
             "source": {
                 "connected": source.connected,
                 "detail": source.detail,

@@ -122,7 +122,7 @@ def check(case: Case, kind: LogitsKind, subject: Subject, calls: dict[str, Calla
             ours_here = np.asarray(subject.compose(frame(*FULL_HD), mask_logits(kind), style, out=None))
         else:
             ours_here = ours
-        apart, mean = peers.shares_apart(ours_here / unit, theirs / unit)
+        apart, mean = drawing_peers.shares_apart(ours_here / unit, theirs / unit)
         differences[name] = round(mean, 4)
         exact = name in ("opencv", "torch", "opencv input")
         fails = apart > APART if exact else name == "opencv heat" and mean > RESEMBLES

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import peak_memory, peers
+from benchmarks import drawing_peers, peak_memory
 from benchmarks.rounds import Contender, interleave
 from benchmarks.scenes import FULL_HD, NETWORK, Subject, frame, mask_logits
 from edgex.manifest import InputSpec
@@ -113,7 +113,7 @@ def measure_bounds(works: Works, subject: Subject, rounds: int, threads: int) ->
         times = interleave(
             {
                 "case": Contender(make(image, logits), several),
-                "copy by all threads": Contender(peers.parallel_copy(image, copied), several),
+                "copy by all threads": Contender(drawing_peers.parallel_copy(image, copied), several),
                 "copy": Contender(partial(np.copyto, copied, image)),
                 "strip": Contender(small, single),
                 "call": Contender(least, single),

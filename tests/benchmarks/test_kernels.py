@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import kernels, kernels_plot, kernels_scaling, peers
+from benchmarks import drawing_peers, kernels, kernels_plot, kernels_scaling
 from benchmarks.rounds import Contender, describe_machine, interleave, quartiles
 from benchmarks.scenes import NETWORK, drawing, frame, mask_logits, open_subject
 
@@ -102,7 +102,7 @@ def test_a_missing_peer_is_named_and_the_others_go_on() -> None:
     def absent() -> Any:
         raise ModuleNotFoundError("No module named 'absent'")
 
-    calls, missing = peers.prepared({"absent": absent, "there": lambda: len})
+    calls, missing = drawing_peers.prepared({"absent": absent, "there": lambda: len})
     assert list(calls) == ["there"]
     assert missing == {"absent": "not measured: No module named 'absent'"}
 
@@ -111,8 +111,8 @@ def test_the_annotators_draw_inside_the_masks_only() -> None:
     image, draw = frame(90, 160), drawing("overlay", 3)
     masks = np.zeros((3, 90, 160), bool)
     masks[:, 20:40, 30:90] = True
-    for maker in (peers.torchvision_drawing, peers.supervision_annotator):
-        calls, missing = peers.prepared({"it": lambda maker=maker: maker(image, masks, draw)})
+    for maker in (drawing_peers.torchvision_drawing, drawing_peers.supervision_annotator):
+        calls, missing = drawing_peers.prepared({"it": lambda maker=maker: maker(image, masks, draw)})
         if not missing:
             picture = np.asarray(calls["it"]())
             assert np.array_equal(picture[~masks[0]], image[~masks[0]])

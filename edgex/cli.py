@@ -75,8 +75,8 @@ def edgex(
 
 
 app.command(
-    epilog="Examples: edgex run --source clip.mp4 --top 2 --output overlay.mp4 --records seen.jsonl, "
-    f"edgex run --camera 0 --serve 127.0.0.1:8000. {CODES}"
+    epilog="Example: edgex run --source clip.mp4 --top 2 --output overlay.mp4 --records seen.jsonl, "
+    f"or: edgex run --camera 0 --serve 127.0.0.1:8000. {CODES}"
 )(run)
 app.command(epilog=f"Example: edgex calibrate model.onnx --data frames/. {CODES}")(calibrate)
 app.command(

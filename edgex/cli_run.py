@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
@@ -41,7 +42,8 @@ def run(
     ] = "MJPG",
     transport: Annotated[str, typer.Option(help="tcp or udp, for RTSP.", rich_help_panel=_LIVE)] = "tcp",
     stall_timeout: Annotated[
-        float, typer.Option(help="Seconds without a picture after which a source is opened again.", rich_help_panel=_LIVE)
+        float,
+        typer.Option(help="Seconds without a picture after which a source is opened again.", rich_help_panel=_LIVE),
     ] = 5.0,
     reconnects: Annotated[
         int | None, typer.Option(help="Attempts to open it again; endless when left out.", min=0, rich_help_panel=_LIVE)
@@ -121,15 +123,15 @@ def run(
     from edgex.signals import stop_signals
     from edgex.sinks import open_sinks
     from edgex.sources import open_camera, open_source
-    from edgex.sources.camera import CameraOptions, parse_size
-    from edgex.sources.live import LiveOptions
+    from edgex.sources.camera import CameraOptions
+    from edgex.sources.capture import LiveOptions
     from edgex.view import LiveView, View
 
     names = None if classes is None else tuple(name.strip() for name in classes.split(",") if name.strip())
     shown = View(names, top, threshold, cast("Style", style), opacity)
     options = RunOptions(limit, max_fps, smooth, monitor, deadline)
-    live = LiveOptions(stall_timeout, reconnects, longest_pause, transport)
-    asked = CameraOptions(None if camera_size is None else parse_size(camera_size), camera_fps, camera_format)
+    live = LiveOptions(stall_timeout, reconnects, longest_pause, cast("Literal['tcp', 'udp']", transport))
+    asked = CameraOptions(None if camera_size is None else _size(camera_size), camera_fps, camera_format)
     with contextlib.ExitStack() as stack:
         frames = open_source(source, live) if source is not None else open_camera(cast(str, camera), asked, live)
         stack.callback(frames.close)
@@ -165,6 +167,13 @@ def run(
     return 0
 
 
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
+    if match is None:
+        raise UsageError(f"expected --camera-size as width x height, got {text!r}; write 1280x720")
+    return int(match[1]), int(match[2])
+
+
 def _open_viewer(
     serve: str | None, token: str | None, display: bool, view: LiveView, frames: Source, explainer: Explainer
 ) -> WebSink | None:
@@ -173,11 +182,13 @@ def _open_viewer(
         return None
     import webbrowser
 
+    from edgex.compositors.palette import class_color
     from edgex.sinks.web import ServeOptions, WebSink, parse_address
 
     host, port = parse_address(serve or "127.0.0.1:0")
     about = {"model": explainer.engine.path.name, "backend": explainer.engine.backend, "source": frames.uri}
-    viewer = WebSink(ServeOptions(host, port, token), view, lambda: frames.state, about)
+    colors = [class_color(index) for index in range(len(view.labels))]
+    viewer = WebSink(ServeOptions(host, port, token), view, lambda: frames.state, about, colors)
     complain(f"watch at {viewer.url}")
     if display and not webbrowser.open(viewer.url):
         complain("warning: expected a browser on this machine, found none; open the address above elsewhere")
@@ -208,4 +219,5 @@ def _print_summary(summary: Summary, products: dict[str, str]) -> None:
 def _live_line(summary: Summary, age: Spread) -> str:
     late = "" if summary.deadline_ms is None else f", {summary.late} later than {summary.deadline_ms:.0f} ms"
     again = f", opened again {summary.reconnects} times" if summary.reconnects else ""
-    return f"age at output: median {age.p50_ms:.0f} ms, 99th percentile {age.p99_ms:.0f} ms{late}; {summary.dropped} dropped{again}"
+    ages = f"median {age.p50_ms:.0f} ms, 99th percentile {age.p99_ms:.0f} ms"
+    return f"age at output: {ages}{late}; {summary.dropped} dropped{again}"

@@ -159,8 +159,8 @@ def _passages(source: Source, options: RunOptions, ending: Event) -> Iterator[Pa
 
 def _places(passage: Passage) -> int:
     """Return how much room a frame takes on the conveyor."""
-    height, width = passage.frame.image.shape[:2]
-    return 1 + height * width // _PIXELS_A_PLACE
+    height, width, _ = passage.frame.image.shape
+    return 1 + int(height * width) // _PIXELS_A_PLACE
 
 
 def _frame_interval_ms(source: Source, options: RunOptions) -> float | None:

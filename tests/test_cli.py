@@ -130,7 +130,7 @@ def test_json_is_one_object_and_nothing_else(tmp_path: Path, bundle: Path) -> No
     found = json.loads(done.out)
     assert (found["frames"], found["skipped"], found["classes"], found["interrupted"]) == (1, 1, {"red": 1}, False)
     assert found["products"] == {"records": str(tmp_path / "r")}
-    assert found["stages"]["infer"].keys() == {"p50_ms", "p95_ms"}
+    assert found["stages"]["infer"].keys() == {"p50_ms", "p95_ms", "p99_ms", "max_ms"}
     assert done.err.startswith("edgex: warning: ")
     assert "b.png" in done.err
 
@@ -153,12 +153,12 @@ def test_inspect_shows_what_is_in_the_file(bundle: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "mend"),
     [
-        (["run"], "expected one of --source PATH and --camera N, got none"),
+        (["run"], "expected one of --source URI and --camera N, got none"),
         (["run", "--source", "a.png", "--camera", "0"], "got both"),
         (["run", "--source", "a.png", "--top", "0"], "--top"),
         (["run", "--source", "a.png", "--opacity", "2"], "--opacity"),
         (["run", "--source", "a.png", "--style", "neon"], "overlay, heat, cutout, outline"),
-        (["run", "--camera", "one"], "--camera"),
+        (["run", "--camera", "0", "--camera-size", "large"], "--camera-size"),
         (["run", "--nothing"], "see: edgex run --help"),
         (["fly"], "fly"),
     ],

@@ -81,7 +81,7 @@ def test_a_disk_that_fills_up_ends_the_run_and_keeps_the_rest(tmp_path: Path, bu
         "resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000)); from edgex.cli import main; main()"
     )
     where = ("--output", tmp_path / "pictures", "--records", tmp_path / "r.jsonl", "--limit", "5000")
-    command = [sys.executable, "-c", program, "run", bundle, "--source", ENDLESS, *where]
+    command = [sys.executable, "-c", program, "run", bundle, "--source", "synthetic:64x48", *where]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 1

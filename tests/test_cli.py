@@ -158,6 +158,7 @@ def test_inspect_shows_what_is_in_the_file(bundle: Path) -> None:
         (["run", "--source", "a.png", "--top", "0"], "--top"),
         (["run", "--source", "a.png", "--opacity", "2"], "--opacity"),
         (["run", "--source", "a.png", "--style", "neon"], "overlay, heat, cutout, outline"),
+        (["run", "--camera", "one"], "--camera"),
         (["run", "--camera", "0", "--camera-size", "large"], "--camera-size"),
         (["run", "--nothing"], "see: edgex run --help"),
         (["fly"], "fly"),

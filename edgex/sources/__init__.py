@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import glob
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
 from edgex.errors import SourceError
+from edgex.sources.address import masked, scheme_of
+from edgex.sources.camera import CameraOptions
+from edgex.sources.capture import LiveOptions
 from edgex.types import Frame, SourceState
+
+__all__ = ["CameraOptions", "LiveOptions", "Source", "is_picture", "open_camera", "open_source"]
 
 PICTURE_SUFFIXES = frozenset(
     (".bmp", ".jpeg", ".jpg", ".jp2", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
@@ -61,13 +67,20 @@ class Source(Protocol):
         ...
 
 
-def open_source(uri: str | Path) -> Source:
-    """Open a picture, a folder of pictures, a glob of pictures or a video.
+def open_source(uri: str | Path, live: LiveOptions | None = None) -> Source:
+    """Open a picture, a folder or glob of pictures, a video, a stream, a camera, a pipeline or synthetic pictures.
 
     Parameters
     ----------
     uri : a path; a folder is read in natural order ("2.png" before "10.png") and not recursively; a path with
-        `*`, `?` or `[` that does not exist as such is a glob
+        `*`, `?` or `[` that does not exist as such is a glob.
+        rtsp(s)://, rtmp(s):// and http(s):// are streams, of which the newest picture counts; an http(s) address of
+        known length is a recording, of which every frame comes.
+        /dev/videoN is a camera. A text with " ! " is a GStreamer pipeline without its sink, as CSI cameras need:
+        "nvarguscamerasrc ! nvvidconv".
+        synthetic:WxH gives pictures as fast as they are asked for, synthetic:WxH@FPS at the pace of a camera; both
+        are told by their index, and :COUNT ends them ("synthetic:1280x720@30:300")
+    live : how patient a live source is
 
     Raises
     ------
@@ -75,6 +88,49 @@ def open_source(uri: str | Path) -> Source:
         If there is nothing to read there.
     """
     text = str(uri)
+    return _open_live(text, live or LiveOptions()) or _open_files(text)
+
+
+def open_camera(device: int | str, camera: CameraOptions | None = None, live: LiveOptions | None = None) -> Source:
+    """Open the camera /dev/videoN.
+
+    Parameters
+    ----------
+    device : N, "N" or "/dev/videoN"
+    camera : what size, rate and format it is asked for
+    live : how patient the source is
+
+    Raises
+    ------
+    SourceError
+        If there is no such camera, or it gives no picture.
+    """
+    from edgex.sources.camera import open_camera
+
+    return open_camera(device, camera or CameraOptions(), live or LiveOptions())
+
+
+def _open_live(text: str, live: LiveOptions) -> Source | None:
+    """Open what is told by its text alone; None for what must be looked for among the files."""
+    from edgex.sources.gstreamer import open_pipeline
+    from edgex.sources.stream import STREAMS, open_stream
+    from edgex.sources.synthetic import PREFIX, open_synthetic
+
+    if " ! " in text and not Path(text).exists():
+        return open_pipeline(text, live)
+    if text.startswith(PREFIX):
+        return open_synthetic(text, live)
+    if re.fullmatch(r"/dev/(video\d+|v4l/.+)", text):
+        return open_camera(text, live=live)
+    scheme = scheme_of(text)
+    if scheme in STREAMS:
+        return open_stream(text, live)
+    if scheme is not None:
+        raise SourceError(f"expected an address of {', '.join(STREAMS)}, got {masked(text)!r}; fetch it first")
+    return None
+
+
+def _open_files(text: str) -> Source:
     path = Path(text)
     try:
         if path.is_dir():
@@ -93,22 +149,7 @@ def open_source(uri: str | Path) -> Source:
         return _pictures(text, matches)
     if glob.has_magic(text):
         raise SourceError(f"expected files that match {text!r}, got none; check the pattern and put it in quotes")
-    if "://" in text:
-        raise SourceError(f"expected the path of a picture, folder or video, got the address {text!r}; fetch it first")
     raise SourceError(f"expected a picture, folder or video at {text!r}, got nothing there; check the path")
-
-
-def open_camera(number: int) -> Source:
-    """Open the camera /dev/video<number>.
-
-    Raises
-    ------
-    SourceError
-        If there is no such camera, or it gives no picture.
-    """
-    from edgex.sources.camera import open_camera
-
-    return open_camera(number)
 
 
 def is_picture(path: Path) -> bool:
@@ -123,6 +164,6 @@ def _pictures(uri: str, paths: list[Path]) -> Source:
 
 
 def _video(path: Path) -> Source:
-    from edgex.sources.video import VideoSource
+    from edgex.sources.video import open_video
 
-    return VideoSource(path)
+    return open_video(path)

@@ -136,5 +136,5 @@ class VideoSource:
     def _duration_s(self) -> float:
         """Return when the last frame should end, by the file's own word; 0 when it does not say."""
         if self._stream.duration is not None:
-            return (self._stream.duration + (self._stream.start_time or 0)) * self._tick_s
-        return (self._container.duration or 0) / 1e6  # AV_TIME_BASE: microseconds
+            return float((self._stream.duration + (self._stream.start_time or 0)) * self._tick_s)
+        return float((self._container.duration or 0) / 1e6)  # AV_TIME_BASE: microseconds

@@ -66,7 +66,7 @@ def run(
     ] = 0.6,
     smooth: Annotated[
         float, typer.Option(help="Time constant in seconds of smoothing over frames.", min=0.0, rich_help_panel=_SHOWN)
-    ] = 0.0,
+    ] = 0.1,
     monitor: Annotated[
         int,
         typer.Option(

@@ -29,9 +29,7 @@ class Conveyor(Generic[Item]):
     ending : set when no further item is to be fetched
     """
 
-    def __init__(
-        self, room: int, halt: Callable[[], object], weigh: Callable[[Item], int] = lambda item: 1
-    ) -> None:
+    def __init__(self, room: int, halt: Callable[[], object], weigh: Callable[[Item], int] = lambda item: 1) -> None:
         self.ending = threading.Event()
         self._room = room
         self._free = threading.Semaphore(room)
@@ -68,7 +66,9 @@ class Conveyor(Generic[Item]):
         for position, function in enumerate(stages):
             onward = queues[position + 1] if position + 1 < len(stages) else None
             arguments = (function, queues[position], onward)
-            threads.append(threading.Thread(target=self._work, args=arguments, name=f"edgex-{function.__name__}", daemon=True))
+            threads.append(
+                threading.Thread(target=self._work, args=arguments, name=f"edgex-{function.__name__}", daemon=True)
+            )
         interrupted = False
         try:
             for thread in threads:
@@ -109,7 +109,10 @@ class Conveyor(Generic[Item]):
             onward.put(None)
 
     def _work(
-        self, function: Callable[[Item], object], arriving: SimpleQueue[Item | None], onward: SimpleQueue[Item | None] | None
+        self,
+        function: Callable[[Item], object],
+        arriving: SimpleQueue[Item | None],
+        onward: SimpleQueue[Item | None] | None,
     ) -> None:
         """Pass items on; when one fails, those ahead of it go their way and those behind it end here."""
         while (item := arriving.get()) is not None:

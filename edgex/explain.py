@@ -18,8 +18,8 @@ from edgex.errors import ModelError
 from edgex.manifest import Manifest
 from edgex.preprocess import preprocess
 from edgex.selection import THRESHOLD, TOP_K, resolve, scores_of, select
-from edgex.types import Drawing, FloatArray, Image, Logits, ShownClass, Style, require_image
-from edgex.view import OPACITY
+from edgex.types import IMAGENET_GREY, Color, FloatArray, Image, Logits, ShownClass, Style, require_image
+from edgex.view import OPACITY, drawing, mean_color
 
 __all__ = [
     "OPACITY",
@@ -27,7 +27,6 @@ __all__ = [
     "TOP_K",
     "Explainer",
     "Explanation",
-    "drawing",
     "load",
     "resolve",
     "scores_of",
@@ -92,6 +91,7 @@ class Explainer:
     compositor : what blends
     manifest : what the model file says of itself
     labels : names of the C classes
+    fill : color behind a cutout: what the classifier was trained to see where a mask hides the picture
     """
 
     def __init__(self, engine: Engine, compositor: Compositor) -> None:
@@ -101,6 +101,7 @@ class Explainer:
         self.compositor = compositor
         self.manifest: Manifest = engine.manifest
         self.labels: tuple[str, ...] = self.manifest.labels
+        self.fill = mean_color(self.manifest.input)
 
     def preprocess(self, image: Image) -> FloatArray:
         """Return the network's input, float32 [1, 3, H, W], for a uint8 [H, W, 3] BGR picture of any size."""
@@ -118,7 +119,7 @@ class Explainer:
     def explanation(self, image: Image, logits: Logits) -> Explanation:
         """Return the explanation of `image` from what `infer` gave for it."""
         found = None if logits.class_logits is None else scores_of(logits.class_logits[0], self.manifest.task)
-        return Explanation(image, self.labels, found, logits.mask_logits[0], self.compositor)
+        return Explanation(image, self.labels, found, logits.mask_logits[0], self.compositor, self.fill)
 
     def explain(self, image: Image) -> Explanation:
         """Explain a uint8 [H, W, 3] BGR picture.
@@ -156,6 +157,7 @@ class Explanation:
     scores : float32 [C], probabilities 0 to 1, or None for a model without a classifier
     mask_logits : float32 [C, h, w], low resolution, before the sigmoid
     compositor : what `compose` blends with
+    fill : color behind a cutout
     """
 
     image: Image
@@ -163,6 +165,7 @@ class Explanation:
     scores: FloatArray | None
     mask_logits: FloatArray
     compositor: Compositor = field(repr=False, compare=False)
+    fill: Color = IMAGENET_GREY
 
     def __post_init__(self) -> None:
         require_image(self.image)
@@ -225,7 +228,7 @@ class Explanation:
         shown = self.shown(labels)
         if not shown:
             return self.image.copy()
-        return self.compositor.compose(self.image, self.mask_logits, drawing(shown, style, opacity))
+        return self.compositor.compose(self.image, self.mask_logits, drawing(shown, style, opacity, self.fill))
 
     def _score(self, index: int) -> float | None:
         return None if self.scores is None else float(self.scores[index])
@@ -233,11 +236,6 @@ class Explanation:
     def _ranked(self, indices: Sequence[int]) -> list[int]:
         scores = self.scores
         return list(indices) if scores is None else sorted(indices, key=lambda i: -float(scores[i]))
-
-
-def drawing(shown: Sequence[ShownClass], style: Style = "overlay", opacity: float = OPACITY) -> Drawing:
-    """Return what a compositor needs to draw the classes shown (at least one)."""
-    return Drawing(tuple(s.index for s in shown), tuple(s.color for s in shown), style, opacity)
 
 
 def _shipped(name: str, what: str, mend: str) -> Path:

@@ -12,6 +12,7 @@ from edgex.conveyor import Conveyor
 from edgex.errors import UsageError
 from edgex.explain import Explainer
 from edgex.outputs import Outputs
+from edgex.smoothing import SMOOTH_S
 from edgex.stages import Passage, Stages
 from edgex.tally import Summary, Tally
 from edgex.timing import stage
@@ -35,14 +36,14 @@ class RunOptions:
     ----------
     limit : stop after so many frames, or None
     max_fps : frames per second at most, or None
-    smooth_s : time constant of the smoothing of logits, in seconds; 0 for none
+    smooth_s : time constant of the smoothing of logits, in seconds; 0 for none; pictures without a frame rate have none
     monitor_every : every so many frames the masked frame is classified again; 0 for never
     deadline_ms : age at output beyond which a frame is late; None for one frame interval of a live source
     """
 
     limit: int | None = None
     max_fps: float | None = None
-    smooth_s: float = 0.0
+    smooth_s: float = SMOOTH_S
     monitor_every: int = 0
     deadline_ms: float | None = None
 
@@ -104,7 +105,7 @@ def run(
             outputs,
             source,
             tally,
-            smooth_s=options.smooth_s,
+            smooth_s=options.smooth_s if source.fps else 0.0,
             monitor_every=options.monitor_every,
             deadline_ms=deadline_ms,
             observe=observe,

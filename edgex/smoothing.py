@@ -13,7 +13,8 @@ import numpy as np
 from edgex.errors import UsageError
 from edgex.types import FloatArray, Logits, is_number
 
-__all__ = ["RESTART", "Smoother"]
+__all__ = ["RESTART", "SMOOTH_S", "Smoother"]
+SMOOTH_S = 0.1  # time constant by default; benchmarks/smoothing.py chose it
 RESTART = 5.0  # time constants without a frame, after which less than 1 % of the old state would count
 
 

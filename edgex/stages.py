@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from edgex.explain import Explainer, Explanation, drawing
+from edgex.explain import Explainer
 from edgex.flicker import Flicker
 from edgex.legend import draw_legend
 from edgex.monitor import Faithfulness, measure
@@ -17,7 +17,7 @@ from edgex.smoothing import Smoother
 from edgex.tally import Tally
 from edgex.timing import stage
 from edgex.types import FloatArray, Frame, Logits, Shot, ShownClass
-from edgex.view import LiveView
+from edgex.view import LiveView, drawing
 
 if TYPE_CHECKING:
     from edgex.sources import Source
@@ -74,7 +74,7 @@ class Stages:
         self._monitor_every = monitor_every
         self._deadline_ms = deadline_ms
         self._observe = observe
-        self._flicker = Flicker()
+        self._flicker = Flicker(explainer.manifest.input.std)
         self._composed = 0
 
     def preprocess(self, passage: Passage) -> None:
@@ -92,16 +92,17 @@ class Stages:
         """Smooth the logits, choose what is shown, and draw it."""
         assert passage.logits is not None
         frame, ms, view = passage.frame, passage.ms, self._view.current
+        logits = passage.logits
         if self._smoother is not None:
             with stage(ms, "smooth"):
-                passage.logits = self._smoother.smooth(passage.logits, frame.time_ns)
-        explanation = self._explainer.explanation(frame.image, passage.logits)
+                logits = self._smoother.smooth(logits, frame.time_ns)
+        explanation = self._explainer.explanation(frame.image, logits)
         shown = explanation.shown(view.classes, view.top, view.threshold, view.hidden)
-        self._judge(passage, shown)
+        self._judge(passage, shown, logits.mask_logits)
         picture, masks = frame.image, None
         if shown:
             with stage(ms, "compose"):
-                drawn = drawing(shown, view.style, view.opacity)
+                drawn = drawing(shown, view.style, view.opacity, self._explainer.fill)
                 picture = self._explainer.compositor.compose(frame.image, explanation.mask_logits, drawn)
             with stage(ms, "legend"):
                 draw_legend(picture, shown)
@@ -121,18 +122,20 @@ class Stages:
         self._tally.add(shot, passage.ms, age_ms, self._is_late(age_ms))
         self._observe(shot)
 
-    def _judge(self, passage: Passage, shown: tuple[ShownClass, ...]) -> None:
-        """Measure the flicker, and from time to time whether the mask of the first class is true."""
+    def _judge(self, passage: Passage, shown: tuple[ShownClass, ...], mask_logits: FloatArray) -> None:
+        """Measure the flicker, and from time to time whether the mask of the first class, as it is shown, is true."""
         assert passage.tensor is not None
         assert passage.logits is not None
         with stage(passage.ms, "flicker"):
             classes = tuple(each.index for each in shown)
-            passage.flicker = self._flicker.observe(passage.tensor, passage.logits.mask_logits[0], classes)
+            passage.flicker = self._flicker.observe(passage.tensor, mask_logits[0], classes)
         due = self._monitor_every and self._composed % self._monitor_every == 0
         self._composed += 1
-        if due and shown and passage.logits.class_logits is not None:
+        scores = passage.logits.class_logits  # of this very frame: smoothed ones are those of earlier ones, too
+        if due and shown and scores is not None:
             with stage(passage.ms, "monitor"):
-                passage.faith = measure(self._explainer, passage.tensor, passage.logits, shown[0].index)
+                logits = Logits(mask_logits, scores)
+                passage.faith = measure(self._explainer, passage.tensor, logits, shown[0].index)
 
     def _recorded(self, passage: Passage, shot: Shot) -> Shot:
         age_ms = _age_ms(shot.frame)

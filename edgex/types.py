@@ -19,6 +19,7 @@ Color = tuple[int, int, int]  # blue, green, red; 0 to 255
 Observe = Callable[[str, int, int], object]  # is told of progress: stage, done, in all
 Style = Literal["overlay", "heat", "cutout", "outline"]
 STYLES: tuple[Style, ...] = get_args(Style)
+IMAGENET_GREY: Color = (104, 116, 124)  # the mean color of ImageNet
 
 
 def require_image(image: Any) -> Image:
@@ -119,14 +120,14 @@ class Drawing:
     colors : one color per class
     style : "overlay", "heat", "cutout" or "outline"
     opacity : weight of the drawing over the picture, 0 to 1
-    fill : color behind a cutout; the default is the ImageNet mean grey, which the classifier was trained to see there
+    fill : color behind a cutout; a model's own mean color is what its classifier was trained to see there
     """
 
     classes: tuple[int, ...]
     colors: tuple[Color, ...]
     style: Style = "overlay"
     opacity: float = 0.6
-    fill: Color = (104, 116, 124)
+    fill: Color = IMAGENET_GREY
 
     def __post_init__(self) -> None:
         if not isinstance(self.classes, tuple) or not all(is_whole(index) for index in self.classes):

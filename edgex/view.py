@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgex.errors import UsageError
+from edgex.manifest import InputSpec
 from edgex.selection import THRESHOLD, TOP_K, resolve
-from edgex.types import STYLES, Style, is_number, is_whole
+from edgex.types import IMAGENET_GREY, STYLES, Color, Drawing, ShownClass, Style, is_number, is_whole
 
 OPACITY = 0.6
 
@@ -89,3 +90,16 @@ class LiveView:
         if view.hidden:
             resolve(sorted(view.hidden), self.labels)
         return view
+
+
+def drawing(
+    shown: Sequence[ShownClass], style: Style = "overlay", opacity: float = OPACITY, fill: Color = IMAGENET_GREY
+) -> Drawing:
+    """Return what a compositor needs to draw the classes shown (at least one)."""
+    return Drawing(tuple(s.index for s in shown), tuple(s.color for s in shown), style, opacity, fill)
+
+
+def mean_color(spec: InputSpec) -> Color:
+    """Return the color that is 0 in the network's input, as BGR."""
+    first, green, last = (min(255, max(0, round(255 * mean))) for mean in spec.mean)
+    return (first, green, last) if spec.color == "BGR" else (last, green, first)

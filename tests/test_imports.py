@@ -26,7 +26,16 @@ BROUGHT = {"google": "onnx"}  # protobuf: onnx's own messages are decoded by it,
 DYNAMIC = ("importlib.import_module", "import_module", "__import__")
 WRITES = ("sys.stdout", "sys.stderr.write", "sys.__stdout__")
 CLI = ("cli.py", "cli_build.py", "cli_run.py", "cli_shared.py")
-CLI_TOP = ("typer", "rich", "edgex", "edgex.errors", "edgex.types", "edgex.cli_build", "edgex.cli_run", "edgex.cli_shared")
+CLI_TOP = (
+    "typer",
+    "rich",
+    "edgex",
+    "edgex.errors",
+    "edgex.types",
+    "edgex.cli_build",
+    "edgex.cli_run",
+    "edgex.cli_shared",
+)
 
 
 @dataclass(frozen=True)

@@ -190,7 +190,9 @@ def _open_viewer(
     colors = [class_color(index) for index in range(len(view.labels))]
     viewer = WebSink(ServeOptions(host, port, token), view, lambda: frames.state, about, colors)
     complain(f"watch at {viewer.url}")
-    if display and not webbrowser.open(viewer.url):
+    if viewer.token is not None and token is None:
+        complain(f"the link works once; further devices need the token {viewer.token}")
+    if display and not webbrowser.open(viewer.link()):
         complain("warning: expected a browser on this machine, found none; open the address above elsewhere")
     return viewer
 

@@ -12,7 +12,7 @@ from edgex.types import Shot
 
 
 class RecordSink:
-    """A JSON Lines file under its final name from the first frame on, so that it can be followed, and read after a kill.
+    """A JSON Lines file, under its final name from the first frame on: it can be followed, and read after a kill.
 
     A file that was there is replaced when the first line is written, not before.
 

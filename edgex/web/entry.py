@@ -8,13 +8,15 @@ from urllib.parse import parse_qs
 
 from edgex.optional import require
 from edgex.web.access import Access, Refusal
+from edgex.web.gate import FORM_HEADERS
 
 _LARGEST_BYTES = 1024  # of the form that brings the token
 _FORM_S = 10.0
 # The next request has to come from this page: after a redirect from elsewhere, SameSite=Strict holds the cookie back.
 _INSIDE = (
     '<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="0;url=/">'
-    '<title>edgex</title><link rel="stylesheet" href="/style.css"><p class="notice"><a href="/">Open the viewer</a></p>'
+    '<title>edgex</title><link rel="icon" href="/icon.svg" type="image/svg+xml">'
+    '<link rel="stylesheet" href="/style.css"><p class="notice"><a href="/">Open the viewer</a></p>'
 )
 _VOID = "That link was used already, or is of another run: sign in with the token that edgex printed."
 _WRONG = "That is not the token; look at what edgex printed when it started."
@@ -63,7 +65,8 @@ class Entry:
         return response
 
     def _page(self, why: str, status: int) -> Any:
-        return self._responses.HTMLResponse(self._sign_in.replace("<!-- why -->", why), status)
+        page = self._sign_in.replace("<!-- why -->", why)
+        return self._responses.HTMLResponse(page, status, FORM_HEADERS)
 
 
 async def _bounded(request: Any) -> bytes:

@@ -28,6 +28,7 @@ HEADERS = {
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
     "Cache-Control": "no-store",
 }
+FORM_HEADERS = {"Referrer-Policy": "same-origin"}  # with no-referrer, a browser calls the form's Origin "null"
 _RAW_HEADERS = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
 _REFUSED = Refusal(
     401, "expected the viewer's token, got none that holds; open the link that edgex printed, or sign in"
@@ -100,7 +101,7 @@ class Gate:
         if refusal.status == 405:
             headers["Allow"] = "GET, HEAD"
         if refusal.status == 401 and scope["path"] == self._front:
-            response = responses.HTMLResponse(self._sign_in, refusal.status, headers)
+            response = responses.HTMLResponse(self._sign_in, refusal.status, headers | FORM_HEADERS)
         else:
             response = responses.PlainTextResponse(refusal.sentence + "\n", refusal.status, headers)
         await response(scope, receive, send)
@@ -109,7 +110,9 @@ class Gate:
 def _with_headers(send: Send) -> Send:
     async def send_all(message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
-            message["headers"] = [*message.get("headers", ()), *_RAW_HEADERS]
+            given = [*message.get("headers", ())]
+            names = {name.lower() for name, _ in given}
+            message["headers"] = [*given, *(header for header in _RAW_HEADERS if header[0] not in names)]
         await send(message)
 
     return send_all

@@ -6,7 +6,9 @@ import os
 import sys
 import threading
 
-_NICENESS = 5  # measured: a thread that is preempted while it holds the interpreter's lock holds everybody up
+# Where threads of the pipeline keep every core busy, one of these gets a twentieth of a core. Lower still, and one that
+# is preempted while it holds the interpreter's lock would hold the pipeline up.
+_NICENESS = 10
 
 
 def step_back() -> None:

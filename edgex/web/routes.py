@@ -29,6 +29,7 @@ _FRONT, _SIGN_IN = "index.html", "enter.html"
 _PICTURE_S = 10.0  # /api/frame.jpg waits so long for the first frame
 _SNAPSHOTS = 4  # that wait for the one being encoded; more are turned away
 _SETTINGS_PER_S, _SETTINGS_BURST = 20.0, 40.0
+_PATIENCE = 40  # messages in a row that came too fast: a slider that is dragged never gets there
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +156,13 @@ class _Answers:
         """The page's connection: the state goes out, settings come in."""
         await socket.accept()
         telling = asyncio.create_task(self._tell(socket))
-        allowed = Bucket(_SETTINGS_PER_S, _SETTINGS_BURST)
+        allowed, waits = Bucket(_SETTINGS_PER_S, _SETTINGS_BURST), 0
         try:
             while (message := await socket.receive())["type"] == "websocket.receive":
+                waits = waits + 1 if allowed.missing_s() > 0.0 else 0
+                if waits > _PATIENCE:
+                    await socket.close(1008, "expected fewer settings a second")
+                    break
                 await asyncio.sleep(allowed.missing_s())  # meanwhile nothing is read: who floods, waits
                 allowed.take()
                 try:
@@ -179,7 +184,7 @@ class _Answers:
         with contextlib.suppress(self._disconnect):
             while connection is not None and serial is not None and (serial := await states.after(serial)) is not None:
                 await connection.writable.wait()
-                await socket.send_text(text_of({"type": "state", **states.changing()}))
+                await socket.send_text(states.news())
 
     def _refused(self, status: int, sentence: str) -> Any:
         return self._responses.PlainTextResponse(sentence + "\n", status)

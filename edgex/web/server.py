@@ -40,6 +40,10 @@ class Server:
     access : who may look
     pictures : how pictures are made
     viewers : most picture streams at once
+
+    Attributes
+    ----------
+    connections : those that are open
     """
 
     def __init__(
@@ -63,6 +67,7 @@ class Server:
         self._access = access
         self._options = pictures
         self._viewers = viewers
+        self.connections = Connections(_PER_VIEWER * viewers + _SPARE)
         self._uvicorn = require("uvicorn")
         self._stop: Callable[[], None] | None = None
         self._started = threading.Event()
@@ -104,7 +109,7 @@ class Server:
             self._started.set()
 
     async def _serve(self) -> None:
-        connections = Connections(_PER_VIEWER * self._viewers + _SPARE)
+        connections = self.connections
         metrics = Metrics(self._source_state, lambda: states.viewers)
         states = States(self._newest, self._view, self._source_state, self._about, self._colors, metrics)
         pictures = Pictures(self._newest, self._options)
@@ -130,12 +135,13 @@ class Server:
         serving = loop.create_task(server.serve(sockets=[self._listening]))
         ending = loop.create_task(stopping.wait())
         try:
+            while not serving.done() and not server.started:
+                await asyncio.sleep(0.005)
+            self._started.set()
             while not serving.done() and not ending.done():
                 states.tick()
                 pictures.tick()
                 connections.tick()
-                if server.started:
-                    self._started.set()
                 await asyncio.wait({serving, ending}, timeout=TICK_S, return_when=asyncio.FIRST_COMPLETED)
         finally:
             ending.cancel()

@@ -59,6 +59,7 @@ class States:
         self._counts: deque[tuple[float, int]] = deque([(self._start_s, 0)])
         self._told: tuple[Any, ...] = ()
         self._told_s = 0.0
+        self._news = (-1, "")
         self._closed = False
         self._fresh = asyncio.Event()
         self._fixed = {
@@ -99,6 +100,12 @@ class States:
         """Wake everybody who waits, for the last time."""
         self._closed = True
         self.announce()
+
+    def news(self) -> str:
+        """Return the message with what changes from frame to frame, made once for all pages."""
+        if self._news[0] != self.serial:
+            self._news = (self.serial, text_of({"type": "state", **self.changing()}))
+        return self._news[1]
 
     def whole(self) -> dict[str, Any]:
         """Return everything: what `/api/state` answers, described in docs/live.md."""

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 import typer.core
 
+from edgex.cli_bench import bench
 from edgex.cli_build import build, calibrate, verify
 from edgex.cli_run import run
 from edgex.cli_shared import CODES, Debug, Json, Model, complain, plain, print_table
@@ -86,6 +87,12 @@ app.command(
     epilog="Example: edgex verify model.onnx model.int8.onnxruntime.onnx --data frames/ --picture worst.png. "
     f"Exit code 3: fidelity below budget. {CODES}"
 )(verify)
+
+
+app.command(
+    epilog="Example: edgex bench model.onnx --backend onnxruntime,openvino --html report.html. "
+    f"Exit code 4: slower than the baseline. {CODES}"
+)(bench)
 
 
 @app.command(epilog="Example: edgex inspect model.onnx --json")

@@ -97,7 +97,6 @@ def run(
     options = options or RunOptions()
     deadline_ms = options.deadline_ms or _frame_interval_ms(source, options)
     outputs, tally = Outputs(sinks), Tally()
-    start = time.perf_counter()
     try:
         stages = Stages(
             explainer,
@@ -110,6 +109,8 @@ def run(
             deadline_ms=deadline_ms,
             observe=observe,
         )
+        stages.warm_up()
+        start = time.perf_counter()
         belt: Conveyor[Passage] = Conveyor(_ROOM_LIVE if source.live else _ROOM, source.stop, _places)
         steps = (stages.preprocess, stages.infer, stages.compose, stages.write)
         interrupted = belt.run(_passages(source, options, belt.ending), steps, stopped)

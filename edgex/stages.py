@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from edgex.explain import Explainer
 from edgex.flicker import Flicker
 from edgex.legend import draw_legend
@@ -76,6 +78,11 @@ class Stages:
         self._observe = observe
         self._flicker = Flicker(explainer.manifest.input.std)
         self._composed = 0
+
+    def warm_up(self) -> None:
+        """Infer once on nothing: backends allocate, and some compile, on the first call, and frames would wait."""
+        spec = self._explainer.manifest.input
+        self._explainer.infer(np.zeros((1, 3, spec.height, spec.width), np.float32))
 
     def preprocess(self, passage: Passage) -> None:
         """Make the network's input."""

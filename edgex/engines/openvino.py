@@ -23,6 +23,7 @@ from edgex.errors import MissingDependencyError, ModelError
 from edgex.onnx_file import Axis, OnnxFile, TensorSpec, read_onnx
 from edgex.optional import require
 
+_SIZES = 4  # of batch that are kept compiled
 TITLE = "OpenVINO"
 DEVICE = "CPU"
 _NOT_LAYERS = ("Const", "Input", "Output")
@@ -85,8 +86,8 @@ def achieved(network: OpenVinoNetwork) -> dict[str, dict[str, int]]:
 class OpenVinoNetwork:
     """A model in OpenVINO; see Network. Threads may share it: a lock lets one at a time in.
 
-    A model of any batch is compiled for a batch of one, which is what `run` infers, and a second time when another
-    batch comes: where OpenVINO knows the size it is about a tenth faster.
+    A model of any batch is compiled for the size of batch that comes, each of the newest four sizes once: where
+    OpenVINO knows the size it is about a tenth faster. A model that cannot be is compiled for all sizes at once.
     """
 
     backend = "openvino"
@@ -99,39 +100,46 @@ class OpenVinoNetwork:
         _require_sound(file.path)
         self._lock = threading.Lock()
         self._core: Any | None = _core(file.path, threads, half)
-        self._one: _Compiled | None = None
+        self._sized: dict[int, _Compiled] = {}  # by batch
         self._any: _Compiled | None = None
         batch, *sides = self.input.shape or (1,)
-        if not is_fixed(batch) and all(is_fixed(side) for side in sides):
-            try:
-                self._one = _Compiled(self._core, self.path, self.outputs, [1, *sides])
-            except ModelError:  # a graph that counts on more pictures than one, or no good at all: see below
-                self._one = None
-        if self._one is None:
-            self._any = _Compiled(self._core, self.path, self.outputs)
+        self._sides = None if is_fixed(batch) or not all(is_fixed(side) for side in sides) else sides
+        self._compiled_for(1)
 
     def run(self, image: NDArray[Any]) -> dict[str, NDArray[Any]]:
         with self._lock:
             if self._core is None:
                 raise closed(self.path)
             require_fitting(self.input, image)
-            if self._one is not None and len(image) == 1:
-                return self._one.infer(image)
-            if self._any is None:
-                self._any = _Compiled(self._core, self.path, self.outputs)
-            return self._any.infer(image)
+            return self._compiled_for(len(image)).infer(image)
 
     def achieved(self) -> dict[str, dict[str, int]]:
         """Return layer kind -> precision -> number of layers, as the compiled model tells."""
         with self._lock:
-            compiled = self._one or self._any
-            if compiled is None:
+            if self._core is None:
                 raise closed(self.path)
-            return compiled.achieved()
+            return self._compiled_for(1).achieved()
 
     def close(self) -> None:
         with self._lock:
-            self._core = self._one = self._any = None
+            self._core = self._any = None
+            self._sized.clear()
+
+    def _compiled_for(self, batch: int) -> _Compiled:
+        """Return the model compiled for this batch, or for any where it counts on a batch of its own or of any size."""
+        if self._sides is not None and batch not in self._sized:
+            try:
+                compiled = _Compiled(self._core, self.path, self.outputs, [batch, *self._sides])
+                if len(self._sized) == _SIZES:
+                    del self._sized[next(iter(self._sized))]
+                self._sized[batch] = compiled
+            except ModelError:  # a graph that counts on more pictures than one, or no good at all: see below
+                self._sides = None
+        if batch in self._sized:
+            return self._sized[batch]
+        if self._any is None:
+            self._any = _Compiled(self._core, self.path, self.outputs)
+        return self._any
 
 
 class _Compiled:

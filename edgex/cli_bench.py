@@ -1,0 +1,205 @@
+"""`edgex bench`: parse, see that the reports can be written, measure, print, write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from edgex.cli_shared import Debug, Trust, complain, plain, print_table, progress
+from edgex.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from edgex.bench_options import BenchOptions
+    from edgex.report import BenchReport, Run
+    from edgex.report_compare import Comparison
+    from edgex.report_parts import Policy
+
+_INTERRUPTED, _REGRESSION = 130, 4
+_PACED, _REPORTS, _FOREIGN = "Paced mode", "Reports", "Models without manifest"
+_SOURCE = "Pictures to measure with: whatever edgex run takes; the shipped clip when left out."
+
+
+def bench(
+    models: Annotated[
+        list[Path] | None, typer.Argument(help="Model files; the shipped bundle when left out.", show_default=False)
+    ] = None,
+    mode: Annotated[
+        str, typer.Option(help="engine (alone), pipeline (picture to sink), or paced (frames due at a rate).")
+    ] = "engine",
+    backend: Annotated[str, typer.Option(help="Backends, with commas between, or auto.")] = "auto",
+    batch: Annotated[
+        str | None, typer.Option(help="Pictures of one inference, with commas between.", metavar="N,...")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads of each engine.", min=1)] = None,
+    streams: Annotated[int, typer.Option(help="So many engines at once, for throughput.", min=1)] = 1,
+    source: Annotated[str | None, typer.Option(help=_SOURCE, metavar="URI")] = None,
+    seconds: Annotated[float, typer.Option(help="Measure each at least so long; never below 3 s.")] = 3.0,
+    fps: Annotated[
+        float | None, typer.Option(help="Rate at which frames are due; 30.", show_default=False, rich_help_panel=_PACED)
+    ] = None,
+    policy: Annotated[
+        str | None, typer.Option(help="queue: each frame, in order. newest: as live.", rich_help_panel=_PACED)
+    ] = None,
+    slo_ms: Annotated[
+        float | None,
+        typer.Option(help="Look for the highest rate with the 99th percentile within it.", rich_help_panel=_PACED),
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="File for all figures and samples.", rich_help_panel=_REPORTS)
+    ] = None,
+    csv: Annotated[Path | None, typer.Option(help="File for a row a run.", rich_help_panel=_REPORTS)] = None,
+    markdown: Annotated[Path | None, typer.Option(help="File for a page.", rich_help_panel=_REPORTS)] = None,
+    html: Annotated[Path | None, typer.Option(help="File for a page with plots.", rich_help_panel=_REPORTS)] = None,
+    baseline: Annotated[
+        Path | None, typer.Option(help="Earlier --json to hold it against.", rich_help_panel=_REPORTS)
+    ] = None,
+    fail_above: Annotated[
+        float | None,
+        typer.Option(help="Percent slower than the baseline that is a regression; 5.", min=0, rich_help_panel=_REPORTS),
+    ] = None,
+    mean: Annotated[str | None, typer.Option(help="As for calibrate.", rich_help_panel=_FOREIGN)] = None,
+    std: Annotated[str | None, typer.Option(help="As for calibrate.", rich_help_panel=_FOREIGN)] = None,
+    size: Annotated[str | None, typer.Option(help="As for calibrate.", rich_help_panel=_FOREIGN)] = None,
+    layout: Annotated[str | None, typer.Option(help="As for calibrate.", rich_help_panel=_FOREIGN)] = None,
+    color: Annotated[str | None, typer.Option(help="As for calibrate.", rich_help_panel=_FOREIGN)] = None,
+    trust: Trust = False,
+    debug: Debug = False,
+) -> int:
+    """Measure models side by side: latency, throughput, and the rate that holds; the report says how."""
+    from edgex.bench import bench as run
+    from edgex.bench_options import BenchOptions
+    from edgex.input_options import parse_options
+    from edgex.report import Mode, read_report
+    from edgex.report_compare import FAIL_ABOVE_PERCENT, compare, differences
+    from edgex.signals import stop_signals
+
+    if fail_above is not None and baseline is None:
+        raise UsageError("expected --baseline OLD.json with --fail-above, got none; name the earlier report")
+    options = BenchOptions(
+        models=tuple(models or ()),
+        mode=cast("Mode", mode),
+        backends=tuple(word.strip() for word in backend.split(",") if word.strip()),
+        batches=_numbers(batch),
+        threads=threads,
+        streams=streams,
+        source=source,
+        fps=fps,
+        policy=cast("Policy | None", policy),
+        slo_ms=slo_ms,
+        seconds=seconds,
+        input=parse_options(mean, std, size, layout, None, color),
+        trust=trust,
+    )
+    asked = {"--json": json_file, "--csv": csv, "--markdown": markdown, "--html": html}
+    files = {option: path for option, path in asked.items() if path is not None}
+    _require_writable(files, options, baseline)
+    old = None if baseline is None else read_report(baseline)
+    with stop_signals() as received, progress() as show:
+        report = run(options, lambda stage, done, total: show(stage, done, total or None), lambda: bool(received))
+    limit = FAIL_ABOVE_PERCENT if fail_above is None else fail_above
+    held = [] if old is None else compare(old, report, limit)
+    unlike = () if old is None else differences(old, report)
+    _print(report, held)
+    for warning in (*report.warnings, *(f"baseline: {each}" for each in unlike)):
+        complain(f"warning: {warning}")
+    for each in report.runs:
+        for warning in each.warnings:
+            complain(f"warning: {each.name}: {warning}")
+        if each.error is not None:
+            complain(f"{each.name} ended early: {each.error}")
+    _write(files, _texts(report, held, unlike))
+    if report.partial:
+        complain("interrupted: these are the figures up to then, marked partial")
+        return _INTERRUPTED
+    if any(each.error is not None for each in report.runs):
+        return 1
+    return _REGRESSION if any(each.verdict == "slower" for each in held) else 0
+
+
+def _numbers(text: str | None) -> tuple[int, ...]:
+    words = [] if text is None else text.split(",")
+    if not all(word.strip().isdecimal() for word in words):
+        raise UsageError(f"expected whole numbers with commas between for --batch, got {text!r}; such as 1,8")
+    return tuple(int(word) for word in words)
+
+
+def _require_writable(files: Mapping[str, Path], options: BenchOptions, baseline: Path | None) -> None:
+    """Refuse a report that cannot be written now, before minutes of measuring."""
+    from edgex.build_target import require_other
+    from edgex.product import require_writable
+
+    read = (*options.models, baseline, None if options.source is None else Path(options.source))
+    real = [path.resolve() for path in files.values()]
+    if len(set(real)) != len(real):
+        raise UsageError(
+            f"expected a file of its own for each of {', '.join(files)}, got one twice; choose other names"
+        )
+    for path in files.values():
+        for each in read:
+            require_other(path, each)
+        require_writable(path)
+
+
+def _texts(report: BenchReport, held: Sequence[Comparison], unlike: Sequence[str]) -> Mapping[str, Callable[[], str]]:
+    from edgex.report_html import to_html
+    from edgex.report_text import to_csv, to_markdown
+
+    return {
+        "--json": report.to_json,
+        "--csv": lambda: to_csv(report),
+        "--markdown": lambda: to_markdown(report, held),
+        "--html": lambda: to_html(report, held, unlike),
+    }
+
+
+def _write(files: Mapping[str, Path], texts: Mapping[str, Callable[[], str]]) -> None:
+    from edgex.product import write_text
+
+    for option, path in files.items():
+        write_text(path, texts[option]())
+        print(f"wrote {path}")
+
+
+def _print(report: BenchReport, held: Sequence[Comparison]) -> None:
+    from edgex.report_text import comparison_table, shown, table
+
+    headings, rows = table(report)
+    for number, row in enumerate(rows, 1):  # the names are too long for a column
+        print(plain(f"{number}: {row[0]}"))
+    _print_rows(headings, [(str(number), *row[1:]) for number, row in enumerate(rows, 1)])
+    for run in report.runs:
+        if run.stages:
+            stages = ", ".join(f"{name} {shown(times.p50_ms)}" for name, times in run.stages.items())
+            print(plain(f"{run.name}: ms a frame (median): {stages}"))
+        for line in _paced_lines(run):
+            print(plain(line))
+    for ratio in report.ratios:
+        spread = f"{shown(ratio.low)} to {shown(ratio.high)}"
+        print(plain(f"{ratio.of} takes {shown(ratio.ratio)} times as long as {ratio.to} (95 %: {spread})"))
+    if held:
+        _print_rows(*comparison_table(held))
+
+
+def _print_rows(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    print_table([headings, *(tuple(plain(cell) for cell in row) for row in rows)])
+
+
+def _paced_lines(run: Run) -> list[str]:
+    from edgex.report_text import shown
+
+    paced: Any = run.paced
+    if paced is None:
+        return []
+    lines = [
+        f"{run.name}: {paced.fps:g} a second, {paced.policy}: {paced.due} due, {paced.done} done, {paced.dropped} "
+        f"dropped, {paced.late} later than {shown(paced.deadline_ms, 'ms')} after they were due"
+    ]
+    if paced.slo is not None:
+        found = f"{shown(paced.slo.highest_fps)} a second" if paced.slo.highest_fps else "none"
+        tried = ", ".join(f"{shown(trial.fps)} {'yes' if trial.sustained else 'no'}" for trial in paced.slo.trials)
+        lines.append(f"{run.name}: highest rate within {shown(paced.slo.limit_ms, 'ms')}: {found}; tried {tried}")
+    return lines

@@ -24,8 +24,8 @@ from benchmarks.peers_rounds import Rival, ratio, table_of, times_of
 from benchmarks.peers_scene import Scene, clip_frames
 from benchmarks.precision_engines import bare_onnxruntime
 from benchmarks.rounds import quartiles
-from edgex.bench_engine import EngineLane
-from edgex.bench_track import Track
+from edgex.bench.engine import EngineLane
+from edgex.bench.track import Track
 from edgex.engines import open_engine
 from edgex.preprocess import preprocess
 

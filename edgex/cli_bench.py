@@ -13,10 +13,10 @@ from edgex.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from edgex.bench_options import BenchOptions
+    from edgex.bench.options import BenchOptions
     from edgex.report import BenchReport, Run
-    from edgex.report_compare import Comparison
-    from edgex.report_parts import Policy
+    from edgex.report.compare import Comparison
+    from edgex.report.parts import Policy
 
 _INTERRUPTED, _REGRESSION = 130, 4
 _PACED, _REPORTS, _FOREIGN = "Paced mode", "Reports", "Models without manifest"
@@ -71,10 +71,10 @@ def bench(
 ) -> int:
     """Measure models side by side: latency, throughput, and the rate that holds; the report says how."""
     from edgex.bench import bench as run
-    from edgex.bench_options import BenchOptions
+    from edgex.bench.options import BenchOptions
     from edgex.input_options import parse_options
     from edgex.report import Mode, read_report
-    from edgex.report_compare import FAIL_ABOVE_PERCENT, compare, differences
+    from edgex.report.compare import FAIL_ABOVE_PERCENT, compare, differences
     from edgex.signals import stop_signals
 
     if fail_above is not None and baseline is None:
@@ -145,8 +145,8 @@ def _require_writable(files: Mapping[str, Path], options: BenchOptions, baseline
 
 
 def _texts(report: BenchReport, held: Sequence[Comparison], unlike: Sequence[str]) -> Mapping[str, Callable[[], str]]:
-    from edgex.report_html import to_html
-    from edgex.report_text import to_csv, to_markdown
+    from edgex.report.html import to_html
+    from edgex.report.text import to_csv, to_markdown
 
     return {
         "--json": report.to_json,
@@ -165,7 +165,7 @@ def _write(files: Mapping[str, Path], texts: Mapping[str, Callable[[], str]]) ->
 
 
 def _print(report: BenchReport, held: Sequence[Comparison]) -> None:
-    from edgex.report_text import comparison_table, shown, table
+    from edgex.report.text import comparison_table, shown, table
 
     headings, rows = table(report)
     for number, row in enumerate(rows, 1):  # the names are too long for a column
@@ -189,7 +189,7 @@ def _print_rows(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> N
 
 
 def _paced_lines(run: Run) -> list[str]:
-    from edgex.report_text import shown
+    from edgex.report.text import shown
 
     paced: Any = run.paced
     if paced is None:

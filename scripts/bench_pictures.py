@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from edgex.report import read_report
-from edgex.report_html import to_html
+from edgex.report.html import to_html
 
 PICTURES = Path(__file__).resolve().parent.parent / "docs/pictures"
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")

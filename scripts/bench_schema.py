@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
 from edgex import report
-from edgex.report_fields import annotations_of
+from edgex.report.fields import annotations_of
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 KINDS: tuple[Any, ...] = (

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from edgex.bench_track import Clock
+from edgex.bench.track import Clock
 
 MS = 1_000_000
 

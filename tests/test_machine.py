@@ -12,7 +12,7 @@ import pytest
 
 from edgex.machine import describe_machine
 from edgex.machine_limits import cpu_quota, memory_limit_bytes
-from edgex.report_fields import is_json
+from edgex.report.fields import is_json
 from tests.machines import CONTAINER, JETSON, LAPTOP, build, build_laptop
 
 

@@ -1,0 +1,194 @@
+"""Bench: models measured side by side, as a report that says how each figure came about."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import time
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timezone
+from typing import Any
+
+import edgex
+from edgex.bench.engine import EngineLane
+from edgex.bench.options import FPS, LEAST_S, BenchOptions
+from edgex.bench.paced import EngineServer, PacedLane, PathServer
+from edgex.bench.pictures import Pictures, prepared, read_pictures
+from edgex.bench.pipeline import PipelineLane, from_memory, from_source, require_at_will
+from edgex.bench.samples import distribution, ratio, round_medians
+from edgex.bench.slo import search, try_rate
+from edgex.bench.subject import Subject, count_subjects, open_subjects
+from edgex.bench.track import Course, Effort, Lane, Stopped, take_turns, warm_up
+from edgex.bench.words import course_warnings, pictures_of, transfers_of
+from edgex.machine import describe_machine
+from edgex.report import BenchReport, Ratio, Run
+from edgex.report.parts import Paced, Slo
+from edgex.telemetry import Recorder
+from edgex.types import Observe
+
+__all__ = ["BenchOptions", "Effort", "bench"]
+_ROUNDS = 10  # or more: a turn lasts a second at most, unless its samples take longer
+_PACED_ROUNDS = 5  # of several models: a turn is long enough for a queue to build up
+
+
+def bench(
+    options: BenchOptions,
+    observe: Observe = lambda stage, done, total: None,
+    stopped: Stopped = lambda: False,
+    effort: Effort | None = None,
+) -> BenchReport:
+    """Measure models.
+
+    Each is opened, warmed up until its times have settled, and measured for at least 3 s and 200 samples; several take
+    turns. One that fails meanwhile keeps what it has, is told in its run's `error`, and the others go on.
+
+    Parameters
+    ----------
+    options : what is measured, and how
+    observe : is told of progress
+    stopped : asked many times a second; True ends it with what there is, and the report is marked partial
+    effort : how much is measured; what is less than the above is told as a warning of the run
+
+    Raises
+    ------
+    EdgexError
+        If a model, a backend or the pictures cannot be opened; nothing was measured then.
+    """
+    seconds = max(LEAST_S, options.seconds)
+    effort = effort or Effort(seconds=seconds, rounds=max(_ROUNDS, math.ceil(seconds)))
+    with contextlib.ExitStack() as stack:
+        if options.mode == "pipeline" and options.source is not None:
+            require_at_will(options.source)
+        pictures = read_pictures(options.source)
+        subjects = []
+        for subject in open_subjects(stack, options):
+            subjects.append(subject)
+            observe("opening", len(subjects), count_subjects(options))
+            if stopped():
+                break
+        courses = [Course(subject.name, _lane(subject, options, pictures, stopped)) for subject in subjects]
+        if options.mode == "paced":
+            effort = dataclasses.replace(effort, rounds=_PACED_ROUNDS if len(courses) > 1 else 1)
+        warm_up(courses, effort, stopped, observe)
+        origin_ns = time.perf_counter_ns()
+        origins_ns = [course.lane.clock.now_ns() for course in courses]
+        recorders = [Recorder(origin_ns=origin_ns) for _ in courses]
+        for course, recorder in zip(courses, recorders, strict=True):
+            course.recorder = recorder
+        take_turns(courses, effort, stopped, observe)
+        searched = [_slo(course, options, stopped, observe) for course in courses]
+        partial = stopped()
+        runs = tuple(
+            _run(options, *each, pictures, effort)
+            for each in zip(subjects, courses, recorders, origins_ns, searched, strict=True)
+        )
+    return BenchReport(
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        edgex_version=edgex.__version__,
+        partial=partial,
+        machine=describe_machine(packages=("onnxruntime", "openvino", "tensorrt")),
+        options=options.to_json(),
+        runs=runs,
+        ratios=tuple(_ratios(runs)),
+        warnings=pictures.warnings,
+    )
+
+
+def _lane(subject: Subject, options: BenchOptions, pictures: Pictures, stopped: Stopped) -> Lane:
+    """Return what measures a subject."""
+    if options.mode == "engine":
+        inputs = prepared(pictures, subject.image, subject.batch)
+        return EngineLane([network.run for network in subject.networks], inputs, subject.batch, stopped)
+    server: EngineServer | PathServer
+    if subject.explainer is None:
+        inputs = prepared(pictures, subject.image, subject.batch)
+        server = EngineServer(subject.networks[0].run, inputs, stopped=stopped)
+    else:
+        decoded = options.mode == "pipeline" and options.source is not None
+        frames = from_source(str(options.source)) if decoded else from_memory(pictures.images)
+        path = PipelineLane(subject.explainer, frames, pictures.about, stopped)
+        if options.mode == "pipeline":
+            return path
+        server = PathServer(path, pictures.images)
+    return PacedLane(server, options.fps or FPS, options.policy or "queue", stopped=stopped)
+
+
+def _slo(course: Course, options: BenchOptions, stopped: Stopped, observe: Observe) -> Slo | None:
+    """Look for the highest rate that holds, where it is asked for."""
+    lane, limit_ms = course.lane, options.slo_ms
+    if limit_ms is None or not isinstance(lane, PacedLane):
+        return None
+    tried = 0
+
+    def attempt(fps: float) -> Any:
+        nonlocal tried
+        tried += 1
+        observe(f"searching the highest rate, {fps:.3g} a second", tried, 0)
+        return try_rate(lane, fps, limit_ms, stopped)
+
+    found = Slo(limit_ms, None, ())
+
+    def step() -> None:
+        nonlocal found
+        found = search(attempt, limit_ms, lane.fps, stopped)
+
+    course.attempt(step)
+    return found
+
+
+def _run(
+    options: BenchOptions,
+    subject: Subject,
+    course: Course,
+    recorder: Recorder,
+    origin_ns: int,
+    slo: Slo | None,
+    pictures: Pictures,
+    effort: Effort,
+) -> Run:
+    track, lane = course.track, course.lane
+    samples_ms = tuple(ns / 1e6 for ns in track.samples_ns)
+    latency = distribution(samples_ms)
+    telemetry = recorder.telemetry() if samples_ms else None
+    paced: Paced | None = None
+    if isinstance(lane, PacedLane):
+        paced = dataclasses.replace(lane.paced(options.slo_ms or 1000 / lane.fps), slo=slo)
+    stage_samples = {name: tuple(round(ms, 4) for ms in values) for name, values in track.stages.items()}
+    stages = {name: found for name, values in stage_samples.items() if (found := distribution(values)) is not None}
+    about = subject.about()
+    return Run(
+        **about,
+        name=subject.name,
+        mode=options.mode,
+        transfers=transfers_of(options.mode, subject),
+        pictures=pictures_of(options, subject, pictures),
+        first_ms=course.first_ms,
+        warmup=course.warmup,
+        samples_ms=samples_ms,
+        starts_ms=tuple((ns - origin_ns) / 1e6 for ns in track.starts_ns),
+        rounds=tuple(track.rounds),
+        latency=latency,
+        per_second=track.per_second,
+        stages=stages,
+        stage_samples_ms=stage_samples,
+        paced=paced,
+        peak_memory_mb=recorder.peak_memory_mb if samples_ms else None,
+        telemetry=telemetry,
+        warnings=(*subject.warnings, *course_warnings(course, latency, paced, telemetry, effort)),
+        error=course.error,
+    )
+
+
+def _ratios(runs: Sequence[Run]) -> Iterator[Ratio]:
+    """Give the ratio of every run to the first one, by their interleaved rounds."""
+    first = runs[0]
+    for run in runs[1:]:
+        found = ratio(
+            run.name,
+            round_medians(run.samples_ms, run.rounds),
+            first.name,
+            round_medians(first.samples_ms, first.rounds),
+        )
+        if found is not None:
+            yield found

@@ -1,0 +1,172 @@
+"""Pipeline mode: the whole path from a picture to a sink, stage by stage, as fast as it goes."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from edgex.bench.track import MONOTONIC, Clock, Stopped, Track
+from edgex.errors import SourceError, UsageError
+from edgex.explain import Explainer
+from edgex.onnx_file import CLASS_LOGITS
+from edgex.pipeline import run
+from edgex.sources import open_source
+from edgex.types import Frame, Image, Shot, SourceState
+from edgex.view import View
+
+DRAWN = 3  # classes in every frame, whatever their score, so that the work is the same for all pictures
+
+
+def view_of(explainer: Explainer) -> View:
+    """Return what is drawn: the three classes of the highest scores, or the first three where there are no scores."""
+    names = {spec.name for spec in explainer.engine.network.outputs}
+    if CLASS_LOGITS in names:
+        return View(top=DRAWN, threshold=0.0)
+    return View(classes=explainer.labels[:DRAWN])
+
+
+class Replay:
+    """A source that hands on frames without end until it is told to end; see Source.
+
+    Parameters
+    ----------
+    uri : what the frames are
+    frames : without end; where it stands when this source ends, the next one goes on
+    more : asked before each frame; False ends it
+    """
+
+    fps = None
+    frame_count = None
+    live = False
+    files: tuple[Path, ...] = ()
+    state = SourceState()
+
+    def __init__(self, uri: str, frames: Iterator[Frame], more: Callable[[], bool]) -> None:
+        self.uri = uri
+        self.skipped: list[str] = []
+        self.warnings: list[str] = []
+        self._frames, self._more = frames, more
+        self._stopped = False
+
+    def __iter__(self) -> Iterator[Frame]:
+        while not self._stopped and self._more():
+            yield next(self._frames)
+
+    def stop(self) -> None:
+        self._stopped = True
+
+    def close(self) -> None:
+        """Give nothing back."""
+
+
+def from_memory(images: Sequence[Image]) -> Iterator[Frame]:
+    """Give pictures in memory, over and over."""
+    for index in itertools.count():
+        yield Frame(images[index % len(images)], index, 0, f"frame-{index:06d}")
+
+
+def require_at_will(uri: str) -> None:
+    """Raise UsageError where a source comes at its own pace and not as fast as it is asked."""
+    with contextlib.closing(open_source(uri)) as source:
+        if source.live:
+            raise UsageError(
+                f"expected pictures or a video, which come as fast as they are asked for, got the live source "
+                f"{source.uri}; measure with it in the mode paced"
+            )
+
+
+def from_source(uri: str) -> Iterator[Frame]:
+    """Read a source over and over, so that reading and decoding it are measured. Raises SourceError if it breaks."""
+    while True:
+        with contextlib.closing(open_source(uri)) as source:
+            frame = None
+            for frame in source:
+                yield frame
+            if frame is None:
+                raise SourceError(f"expected pictures from {source.uri}, got none; name another source")
+
+
+class Gauge:
+    """The sink of a measured run: it keeps the times of each frame and nothing else; see Sink.
+
+    Parameters
+    ----------
+    track : what it fills
+    clock : the one that frames are dated by
+    """
+
+    wants_masks = False
+
+    def __init__(self, track: Track, clock: Clock) -> None:
+        self._track, self._clock = track, clock
+        self._written_ns = 0
+        self._first_ns = 0
+
+    def write(self, shot: Shot) -> None:
+        self._written_ns = self._clock.now_ns()
+
+    def note(self, shot: Shot) -> None:
+        """Keep the times of a frame that was written; what `observe` of a run calls."""
+        ms = {**shot.record["ms"], "write": (self._clock.now_ns() - self._written_ns) / 1e6}
+        for name, value in ms.items():
+            self._track.add_stage(name, value)
+        if not self._first_ns:
+            self._first_ns = self._written_ns
+        self.keep(shot.frame, sum(ms.values()))
+
+    def keep(self, frame: Frame, total_ms: float) -> None:
+        """Keep the sample of a frame: the time that its stages took."""
+        self._track.add(round(total_ms * 1e6), frame.arrived_ns)
+
+    def close(self) -> None:
+        """Note how fast frames came out: from the first to the last one."""
+        frames = len(self._track.samples_ns) - 1
+        if frames > 0:
+            self._track.work.append((frames, self._written_ns - self._first_ns))
+
+    def abort(self) -> None:
+        """Keep what there is; it is told why the run ended."""
+        self.close()
+
+
+class PipelineLane:
+    """A loaded model on the whole path. See Lane.
+
+    Parameters
+    ----------
+    explainer : the model
+    frames : pictures without end
+    about : what the pictures are
+    stopped : asked many times a second
+    """
+
+    clock = MONOTONIC
+
+    def __init__(
+        self,
+        explainer: Explainer,
+        frames: Iterator[Frame],
+        about: str,
+        stopped: Stopped = lambda: False,
+    ) -> None:
+        self.explainer, self.stopped = explainer, stopped
+        self._frames, self._about = frames, about
+        self.view = view_of(explainer)
+
+    def measure(self, track: Track, seconds: float, least: int) -> None:
+        """Run the path for at least so many seconds and frames. See Lane."""
+        until_ns = self.clock.now_ns() + round(seconds * 1e9)
+        samples, gauge = track.samples_ns, Gauge(track, self.clock)
+        source = Replay(self._about, self._frames, lambda: self.clock.now_ns() < until_ns or len(samples) < least)
+        run(source, self.explainer, [gauge], self.view, stopped=self.stopped, observe=gauge.note)
+
+    warm = measure
+
+    def first_ms(self) -> float:
+        """Infer the first picture. See Lane."""
+        tensor = self.explainer.preprocess(next(self._frames).image)
+        began_ns = self.clock.now_ns()
+        self.explainer.infer(tensor)
+        return (self.clock.now_ns() - began_ns) / 1e6

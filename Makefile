@@ -3,6 +3,8 @@
 #              in two processes: PyTorch's native libraries and those of four backends need not meet in one
 # make sanitize  the CPU kernels' tests under AddressSanitizer and UndefinedBehaviorSanitizer
 # make fuzz    a minute of random requests to the kernels, and one of broken files to the loaders
+# make bench   every benchmark that needs no data set, under 20 minutes on two cores; writes benchmarks/results/*.json and
+#              docs/performance.md. Leave the machine alone meanwhile.
 # make check   lint, format and types alone
 # make clean   removes the environments, the caches and the demo
 #
@@ -24,7 +26,7 @@ define environment
 		"expected Python's venv module, $(PYTHON) lacks it; on Debian and Ubuntu run: apt-get install python3-venv" >&2; exit 1; }
 endef
 
-.PHONY: demo test sanitize fuzz check clean
+.PHONY: demo test sanitize fuzz bench check clean
 
 demo: .venv-demo/installed
 	@mkdir -p demo
@@ -44,6 +46,15 @@ sanitize: .venv/installed
 fuzz: .venv/installed
 	.venv/bin/python -m benchmarks.fuzz_kernels --seconds 60
 	.venv/bin/python -m benchmarks.fuzz_loaders --seconds 60
+
+bench: .venv/installed
+	@.venv/$(PIP) --constraint constraints.txt --editable '.[train,dev,peers]'
+	.venv/bin/python benchmarks/demo.py
+	.venv/bin/python -m benchmarks.kernels --rounds 15
+	.venv/bin/python -m benchmarks.live --rounds 3
+	.venv/bin/python -m benchmarks.peers --rounds 10
+	.venv/bin/python -m benchmarks.costs --rounds 10
+	.venv/bin/python -m benchmarks.performance_page
 
 clean:
 	rm -f edgex/_native.so

@@ -80,9 +80,11 @@ class Stages:
         self._composed = 0
 
     def warm_up(self) -> None:
-        """Infer once on nothing: backends allocate, and some compile, on the first call, and frames would wait."""
+        """Explain and draw one empty picture: backends and fonts prepare on the first call, and frames would wait."""
         spec = self._explainer.manifest.input
-        self._explainer.infer(np.zeros((1, 3, spec.height, spec.width), np.float32))
+        image = np.zeros((spec.height, spec.width, 3), np.uint8)
+        explanation = self._explainer.explain(image)
+        draw_legend(explanation.compose(explanation.labels[:1]), explanation.shown(explanation.labels[:1]))
 
     def preprocess(self, passage: Passage) -> None:
         """Make the network's input."""

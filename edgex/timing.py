@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -55,15 +54,17 @@ class Times:
     """
 
     def __init__(self) -> None:
-        self._newest_ms: deque[float] = deque(maxlen=_KEPT)
+        self._ring_ms = np.zeros(_KEPT)  # all of it at once: memory that grows for minutes looks like a leak
+        self._count = 0
 
     def add(self, ms: float) -> None:
         """Keep one time in milliseconds; the oldest goes where there are 10,000."""
-        self._newest_ms.append(ms)
+        self._ring_ms[self._count % _KEPT] = ms
+        self._count += 1
 
     def spread(self) -> Spread:
         """Return the percentiles; ValueError where no time was added."""
-        kept = np.fromiter(self._newest_ms, np.float64)
+        kept = self._ring_ms[: self._count]
         if not kept.size:
             raise ValueError("expected at least one time, got none; add one")
         p50, p95, p99 = (round(float(each), 3) for each in np.percentile(kept, (50, 95, 99)))

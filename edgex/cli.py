@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import logging
@@ -126,10 +127,11 @@ def _guarded(command: Callable[[], Any], debug: bool) -> int:
     logging.getLogger("edgex").handlers = [_LogToErrorStream()]
     try:
         code = command()
-        sys.stdout.flush()
+        if sys.stdout is not None:  # it is None where it was closed before we began
+            sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except BrokenPipeError:  # the reader of our output, such as `head`, has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()
         return 1
     except Exception as error:
         if debug:
@@ -141,8 +143,18 @@ def _guarded(command: Callable[[], Any], debug: bool) -> int:
             page = " ".join(["edgex", *getattr(getattr(error, "ctx", None), "command_path", "").split()[1:]])
             complain(f"{error.format_message().rstrip('.')}; see: {page} --help")
             return 2
+        if isinstance(error, OSError) and error.filename is None:  # no file: what was printed found no place
+            _forget_output()
+            complain(f"expected to print what was found, got: {error.strerror}; print it elsewhere")
+            return 1
         complain(f"unexpected {type(error).__name__}: {error}; run again with --debug and report it")
         return 1
+
+
+def _forget_output() -> None:
+    """Let what is left to print go nowhere, or Python complains about it when it ends."""
+    with contextlib.suppress(OSError, AttributeError):  # it is no file, or closed
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class _LogToErrorStream(logging.Handler):

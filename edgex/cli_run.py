@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 import typer
 
 from edgex.cli_shared import Debug, Json, Model, Trust, complain, progress
+from edgex.cli_summary import print_summary
 from edgex.errors import UsageError
 
 if TYPE_CHECKING:
     from edgex.explain import Explainer
     from edgex.sinks.web import WebSink
     from edgex.sources import Source
-    from edgex.tally import Summary
-    from edgex.timing import Spread
     from edgex.types import Style
     from edgex.view import LiveView
 
@@ -142,7 +141,14 @@ def run(
         if viewer is not None:
             stack.callback(viewer.abort)
         where, read = (output, save_masks, records, contact_sheet), explainer.engine.path
-        files = open_sinks(*where, fps=frames.fps, frame_count=frames.frame_count, inputs=frames.files, model=read)
+        files = open_sinks(
+            *where,
+            fps=frames.fps,
+            frame_count=frames.frame_count,
+            live=frames.live,
+            inputs=frames.files,
+            model=read,
+        )
         if frames.live and viewer is None and not files:
             complain("note: nothing is shown or kept; add --serve 127.0.0.1:8000, --display, --output or --records")
         totals = [count for count in (frames.frame_count, limit) if count is not None]
@@ -163,7 +169,7 @@ def run(
     if as_json:
         print(json.dumps({**dataclasses.asdict(summary), "products": products}))
     else:
-        _print_summary(summary, products)
+        print_summary(summary, products)
     return 0
 
 
@@ -190,8 +196,6 @@ def _open_viewer(
     """Open the viewer that is asked for, and say where it is."""
     if serve is None and not display:
         return None
-    import webbrowser
-
     from edgex.compositors.palette import class_color
     from edgex.sinks.web import ServeOptions, WebSink, parse_address
 
@@ -202,34 +206,21 @@ def _open_viewer(
     complain(f"watch at {viewer.url}")
     if viewer.token is not None and token is None:
         complain(f"the link works once; further devices need the token {viewer.token}")
-    if display and not webbrowser.open(viewer.link()):
-        complain("warning: expected a browser on this machine, found none; open the address above elsewhere")
+    if display:
+        _open_browser(viewer.link())
     return viewer
 
 
-def _print_summary(summary: Summary, products: dict[str, str]) -> None:
-    stages = ", ".join(f"{name} {times.p50_ms:.1f}" for name, times in summary.stages.items())
-    seen = ", ".join(f"{label} in {count}" for label, count in summary.classes.items()) or "none"
-    rate = f"{summary.frames_per_second:.1f} frames per second" + f", {summary.skipped} skipped" * (summary.skipped > 0)
-    print(f"{summary.frames} frames in {summary.seconds:.1f} s: {rate}")
-    print(f"classes shown: {seen}")
-    print(f"ms a frame (median): {stages}")
-    if summary.live and summary.age is not None:
-        print(_live_line(summary, summary.age))
-    if summary.flicker is not None and summary.frames > 1:
-        print(f"flicker where nothing moved: {summary.flicker:.4f} of 1 from frame to frame")
-    if summary.faith is not None:
-        faith = summary.faith
-        print(
-            f"faithfulness in {faith.frames} frames: the mask keeps {faith.kept:.0%} of the score, "
-            f"without it {faith.lost:.0%} is lost"
-        )
-    for path in products.values():
-        print(f"wrote {path}")
+def _open_browser(address: str) -> None:
+    """Open this machine's browser beside the run, with nothing of ours to read and none of our output to write to."""
+    import subprocess
+    import sys
+    import webbrowser
 
-
-def _live_line(summary: Summary, age: Spread) -> str:
-    late = "" if summary.deadline_ms is None else f", {summary.late} later than {summary.deadline_ms:.0f} ms"
-    again = f", opened again {summary.reconnects} times" if summary.reconnects else ""
-    ages = f"median {age.p50_ms:.0f} ms, 99th percentile {age.p99_ms:.0f} ms"
-    return f"age at output: {ages}{late}; {summary.dropped} dropped{again}"
+    try:
+        webbrowser.get()
+    except webbrowser.Error:
+        complain("warning: expected a browser on this machine, found none; open the address above elsewhere")
+        return
+    command = [sys.executable, "-m", "webbrowser", address]
+    subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)

@@ -104,7 +104,7 @@ def run(
             outputs,
             source,
             tally,
-            smooth_s=options.smooth_s if source.fps else 0.0,
+            smooth_s=options.smooth_s if source.live or source.fps else 0.0,
             monitor_every=options.monitor_every,
             deadline_ms=deadline_ms,
             observe=observe,

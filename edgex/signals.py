@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a run after the frame at hand, so that what was written until then is whole."""
+"""Ctrl-C, SIGTERM and SIGHUP end a run after the frame at hand, so that what was written until then is whole."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def stop_signals() -> Iterator[list[int]]:
         received.append(number)
 
     try:
-        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, note) for number in _stopping()}
     except ValueError:  # not the main thread: then signals are its business
         before = {}
     try:
@@ -31,3 +31,11 @@ def stop_signals() -> Iterator[list[int]]:
     finally:
         for number, action in before.items():
             signal.signal(number, action)
+
+
+def _stopping() -> list[signal.Signals]:
+    """Return the signals that ask for an end: a terminal that goes away does too, unless nohup keeps it from it."""
+    asked = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        asked.append(signal.SIGHUP)
+    return asked

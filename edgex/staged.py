@@ -35,6 +35,7 @@ class StagedFile:
         path = _regular(path)
         self.final = path
         self.path = path.with_name(_temporary(path) + path.suffix)
+        _sweep(path, path.parent)
         try:
             self.path.touch()
         except OSError as error:
@@ -55,11 +56,12 @@ class StagedFile:
 
 
 class StagedFolder:
-    """A folder that receives its files only when all of them are whole.
+    """A folder that receives its files only when all of them are whole, or, with `at_once`, each when it is whole.
 
     Parameters
     ----------
     path : the final folder; the folder above it must exist. Files of the same name in it are replaced.
+    at_once : for what has no end, such as a camera: nobody waits weeks for a picture
 
     Raises
     ------
@@ -67,44 +69,64 @@ class StagedFolder:
         If no folder can be made there.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, at_once: bool = False) -> None:
         _require_folder(path)
         if path.exists() and not path.is_dir():
             raise SinkError(f"expected the name of a folder to write, got the file {path}; choose another name")
         self.final = path
         # Inside a folder that is there, because the folder above it may lie on another disk, where no file can be
         # renamed from, or may not be written.
-        self.path = path / _temporary(path) if path.is_dir() else path.with_name(_temporary(path))
+        self._hidden = path / _temporary(path) if path.is_dir() or at_once else path.with_name(_temporary(path))
+        self._at_once = at_once
         self._taken: set[str] = set()
         try:
-            self.path.mkdir(exist_ok=True)
+            if at_once:
+                path.mkdir(exist_ok=True)
+            _sweep(path, self._hidden.parent)
+            self._hidden.mkdir(exist_ok=True)
         except OSError as error:
             raise cannot_write(path, error) from error
 
-    def file(self, name: str, suffix: str) -> Path:
-        """Return where to write a file of this name, made legal and different from all earlier ones."""
-        legal = legal_name(name)
-        unique, count = legal, 1
-        while unique.casefold() in self._taken:
-            count += 1
-            unique = f"{legal}-{count}"
-        self._taken.add(unique.casefold())
-        return self.path / f"{unique}{suffix}"
+    def write_image(self, name: str, image: object) -> None:
+        """Write a PNG picture under this name, made legal and, unless `at_once`, different from all earlier ones.
+
+        Raises
+        ------
+        SinkError
+            If it cannot be encoded or written.
+        """
+        file = f"{self._unique(legal_name(name))}.png"
+        write_image(self._hidden / file, image, self.final)
+        if self._at_once:
+            try:
+                os.replace(self._hidden / file, self.final / file)
+            except OSError as error:
+                raise cannot_write(self.final, error) from error
 
     def commit(self) -> None:
         """Move every file to the final folder."""
         try:
             self.final.mkdir(exist_ok=True)
-            for file in self.path.iterdir():
+            for file in self._hidden.iterdir():
                 os.replace(file, self.final / file.name)
-            self.path.rmdir()
+            self._hidden.rmdir()
         except OSError as error:
             self.discard()
             raise cannot_write(self.final, error) from error
 
     def discard(self) -> None:
-        """Remove what was written."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Remove what was written, but for what already stands in the final folder."""
+        shutil.rmtree(self._hidden, ignore_errors=True)
+
+    def _unique(self, legal: str) -> str:
+        if self._at_once:  # frames without end have names of their own, and to remember them all takes memory
+            return legal
+        unique, count = legal, 1
+        while unique.casefold() in self._taken:
+            count += 1
+            unique = f"{legal}-{count}"
+        self._taken.add(unique.casefold())
+        return unique
 
 
 def writable_file(path: Path) -> tuple[Path, bool]:
@@ -177,7 +199,35 @@ def _regular(path: Path) -> Path:
 
 def _temporary(path: Path) -> str:
     """Return a hidden name that no other product of this run has, however long and alike their names are."""
-    return f".{path.stem[:20]}.{zlib.crc32(os.fsencode(path)):08x}.{os.getpid()}.part"
+    return f"{_beginning(path)}{os.getpid()}.part"
+
+
+def _beginning(path: Path) -> str:
+    return f".{path.stem[:20]}.{zlib.crc32(os.fsencode(path)):08x}."
+
+
+def _sweep(path: Path, folder: Path) -> None:
+    """Remove what runs left that were killed while they wrote this very product."""
+    mine = re.compile(re.escape(_beginning(path)) + r"(\d+)\.part(\.\w+)?")
+    for entry in folder.iterdir() if folder.is_dir() else ():
+        match = mine.fullmatch(entry.name)
+        if match is None or _is_running(int(match[1])):
+            continue
+        if entry.is_dir():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):  # somebody else's: it stays
+                entry.unlink()
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it runs, as somebody else
+        pass
+    return True
 
 
 def _require_folder(path: Path) -> None:

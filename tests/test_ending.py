@@ -34,8 +34,8 @@ def records(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / "r.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("seed", range(2))
 def test_a_stop_at_any_moment_leaves_a_video_that_plays(
     tmp_path: Path, bundle: Path, number: signal.Signals, seed: int
 ) -> None:
@@ -58,6 +58,18 @@ def test_a_kill_at_any_moment_leaves_records_that_parse(tmp_path: Path, bundle: 
     *whole, last = (tmp_path / "r.jsonl").read_bytes().split(b"\n")
     assert [json.loads(line)["index"] for line in whole] == list(range(len(whole)))
     assert last == b""  # a line is written at once
+
+
+@pytest.mark.parametrize("words", [("inspect", "--json"), ("run", "--source", "synthetic:64x48", "--limit", "2")])
+def test_output_that_goes_nowhere_is_said_in_a_sentence(bundle: Path, words: tuple[str, ...]) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full, a device that is always full")
+    with open("/dev/full", "w") as full:
+        running = start(words[0], bundle, *words[1:], stdout=full)
+        _, err = running.communicate(timeout=60)
+    assert running.returncode == 1
+    assert err.splitlines()[-1].startswith("edgex: expected to print")
+    assert "Traceback" not in err
 
 
 def test_whoever_cannot_wait_ends_it_by_force(tmp_path: Path, bundle: Path) -> None:

@@ -25,7 +25,7 @@ SHARED_WITH_TRAINING = ("types", "errors", "manifest", "optional", "preprocess",
 BROUGHT = {"google": "onnx"}  # protobuf: onnx's own messages are decoded by it, so it comes with onnx
 DYNAMIC = ("importlib.import_module", "import_module", "__import__")
 WRITES = ("sys.stdout", "sys.stderr.write", "sys.__stdout__")
-CLI = ("cli.py", "cli_bench.py", "cli_build.py", "cli_run.py", "cli_shared.py")
+CLI = ("cli.py", "cli_bench.py", "cli_build.py", "cli_run.py", "cli_shared.py", "cli_summary.py")
 CLI_TOP = ("typer", "rich", "edgex", "edgex.errors", "edgex.types", *(f"edgex.{name[:-3]}" for name in CLI[1:]))
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -93,10 +95,30 @@ def test_a_link_stays_and_its_file_is_replaced(here: Path) -> None:
 def test_a_folder_that_is_there_is_staged_within_for_it_may_be_another_disk(here: Path) -> None:
     (here / "out").mkdir()
     folder = StagedFolder(here / "out")
-    assert folder.path.parent == here / "out"
-    folder.file("a", ".png").touch()
+    assert [entry.parent.name for entry in here.rglob(".*.part")] == ["out"]
+    folder.write_image("a", shot().picture)
     folder.commit()
     assert listing(here) == ["out", "out/a.png"]
+
+
+def test_pictures_of_a_camera_appear_at_once_and_stay(here: Path) -> None:
+    folder = StagedFolder(here / "out", at_once=True)
+    folder.write_image("frame-000001", shot().picture)
+    assert (here / "out/frame-000001.png").exists()
+    folder.discard()
+    assert listing(here) == ["out", "out/frame-000001.png"]
+
+
+def test_what_a_killed_run_left_of_the_same_product_is_removed(here: Path) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    left = [StagedFile(here / "a.png").path, StagedFolder(here / "out")._hidden]
+    renamed = [path.rename(path.with_name(path.name.replace(str(os.getpid()), str(gone.pid)))) for path in left]
+    other = StagedFile(here / "b.png")  # of this process, which runs
+    for opened in (StagedFile(here / "a.png"), StagedFolder(here / "out")):
+        opened.discard()
+    assert not any(path.exists() for path in renamed)
+    assert other.path.exists()
 
 
 def test_an_error_names_the_product_and_not_its_temporary_file(here: Path) -> None:

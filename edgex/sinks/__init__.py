@@ -47,6 +47,7 @@ def open_sinks(
     *,
     fps: float | None = None,
     frame_count: int | None = None,
+    live: bool = False,
     inputs: Iterable[Path] = (),
     model: Path | None = None,
 ) -> list[Sink]:
@@ -58,7 +59,7 @@ def open_sinks(
     masks : folder of mask pictures
     records : JSON Lines file
     contact_sheet : picture with a grid of frames
-    fps, frame_count : of the source
+    fps, frame_count, live : of the source; pictures of a live one appear in their folder at once
     inputs, model : the files that are read, which no sink may overwrite
 
     Raises
@@ -80,9 +81,9 @@ def open_sinks(
         for option, path in paths.items():
             sink: Sink
             if option == "--output":
-                sink = _open_output(path, fps, frame_count)
+                sink = _open_output(path, fps, frame_count, live)
             elif option == "--save-masks":
-                sink = MaskSink(path)
+                sink = MaskSink(path, live)
             elif option == "--records":
                 sink = RecordSink(path)
             else:
@@ -94,17 +95,17 @@ def open_sinks(
     return sinks
 
 
-def _open_output(path: Path, fps: float | None, frame_count: int | None) -> Sink:
+def _open_output(path: Path, fps: float | None, frame_count: int | None, live: bool) -> Sink:
     from edgex.sinks.images import FolderSink, PictureSink
     from edgex.sinks.video import VideoSink
 
     suffix = path.suffix.lower()
     if not suffix or os.path.isdir(path):  # unlike Path.is_dir, it never raises
-        return FolderSink(path)
+        return FolderSink(path, live)
     if suffix in VIDEO_SUFFIXES:
         return VideoSink(path, fps)
     _require_suffix(path, PICTURE_SUFFIXES | VIDEO_SUFFIXES, "picture or video")
-    if fps is not None or frame_count != 1:
+    if live or fps is not None or frame_count != 1:
         raise SinkError(
             f"expected a video or a folder for more than one frame, got the picture {path}; "
             f"name a .mp4 file or a folder"

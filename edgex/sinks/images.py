@@ -54,16 +54,17 @@ class FolderSink:
     Parameters
     ----------
     path : the folder to write
+    at_once : let each picture appear when it is whole; else all of them at the end
     """
 
     wants_masks = False
 
-    def __init__(self, path: Path) -> None:
-        self._folder = StagedFolder(path)
+    def __init__(self, path: Path, at_once: bool = False) -> None:
+        self._folder = StagedFolder(path, at_once)
 
     def write(self, shot: Shot) -> None:
         """Write one picture."""
-        write_image(self._folder.file(shot.frame.name, ".png"), shot.picture, self._folder.final)
+        self._folder.write_image(shot.frame.name, shot.picture)
 
     def close(self) -> None:
         """Move the pictures to the final folder."""

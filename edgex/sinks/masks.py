@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgex.errors import SinkError
-from edgex.staged import StagedFolder, write_image
+from edgex.staged import StagedFolder
 from edgex.types import Shot
 
 
@@ -15,12 +15,13 @@ class MaskSink:
     Parameters
     ----------
     path : the folder to write
+    at_once : let each mask appear when it is whole; else all of them at the end
     """
 
     wants_masks = True
 
-    def __init__(self, path: Path) -> None:
-        self._folder = StagedFolder(path)
+    def __init__(self, path: Path, at_once: bool = False) -> None:
+        self._folder = StagedFolder(path, at_once)
 
     def write(self, shot: Shot) -> None:
         """Write the masks of one frame; a frame without shown classes has none.
@@ -35,8 +36,7 @@ class MaskSink:
         if shot.masks is None or len(shot.masks) != len(shot.shown):
             raise SinkError(f"expected {len(shot.shown)} masks, one a shown class, got none; ask for wants_masks")
         for shown, mask in zip(shot.shown, shot.masks, strict=True):
-            path = self._folder.file(f"{shot.frame.name}_{shown.label}", ".png")
-            write_image(path, mask, self._folder.final)
+            self._folder.write_image(f"{shot.frame.name}_{shown.label}", mask)
 
     def close(self) -> None:
         """Move the masks to the final folder."""

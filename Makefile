@@ -49,7 +49,7 @@ fuzz: .venv/installed
 
 bench: .venv/installed
 	@.venv/$(PIP) --constraint constraints.txt --editable '.[train,dev,peers]'
-	.venv/bin/python benchmarks/demo.py
+	.venv/bin/python -m benchmarks.demo
 	.venv/bin/python -m benchmarks.kernels --rounds 15
 	.venv/bin/python -m benchmarks.live --rounds 3
 	.venv/bin/python -m benchmarks.peers --rounds 10

@@ -1,22 +1,21 @@
 """What `make demo` does, measured: frames a second, milliseconds a stage and peak memory, as JSON.
 
-Usage: python benchmarks/demo.py [--repeat 3] [--output benchmarks/results/demo.json]
+Usage: python -m benchmarks.demo [--repeat 3] [--output benchmarks/results/demo.json]
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import resource
 import statistics
 import subprocess
 import sys
 import tempfile
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from benchmarks.rounds import describe_machine
 
 ROOT = Path(__file__).resolve().parent.parent
 CLIP = ROOT / "edgex/models/shipped.mp4"
@@ -41,19 +40,7 @@ def measure(repeat: int) -> dict[str, Any]:
         "frames_per_second": statistics.median(run["frames_per_second"] for run in runs),
         "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024, 1),
         "runs": runs,
-        "machine": machine(),
-    }
-
-
-def machine() -> dict[str, Any]:
-    """Describe what was measured on."""
-    cpu = Path("/proc/cpuinfo")
-    names = [line for line in cpu.read_text().splitlines() if line.startswith("model name")] if cpu.exists() else []
-    return {
-        "cpu": names[0].partition(":")[2].strip() if names else platform.processor(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        **{name: version(name) for name in ("numpy", "onnxruntime", "opencv-python-headless", "av")},
+        "machine": describe_machine(),
     }
 
 

@@ -7,21 +7,20 @@ of the one before. Medians and quartiles over the rounds are reported, and the m
 from __future__ import annotations
 
 import os
-import platform
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from edgex import machine
+
 PAUSE_S = 0.002  # lets the threads of the one before stop spinning
 WARM_NS = 5_000_000  # of untimed calls before the timed ones, which would feel the caches that the one before left
 TIMED_NS = 5_000_000  # of timed calls, at least one; a round counts their median
-PACKAGES = ("edgex", "numpy", "opencv-python-headless", "torch", "torchvision", "supervision")
+PACKAGES = ("torch", "torchvision", "supervision")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,50 +93,11 @@ def quartiles(times_ms: list[float]) -> dict[str, float]:
 
 
 def describe_machine() -> dict[str, Any]:
-    """Describe what is measured on, without its name and its paths."""
-    return {
-        "cpu": _cpu_name(),
-        "architecture": platform.machine(),
-        "cores": os.cpu_count(),
-        "cache_bytes": _caches(),
-        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
-        "system": f"{_distribution()}, {platform.system()} {platform.release()}",
-        "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
-        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-    }
+    """Describe what is measured on, without its name and its paths, and when."""
+    date = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+    return {**machine.describe_machine(packages=PACKAGES), "date": date}
 
 
 def load_average() -> list[float]:
     """Return the processes that waited for a core, on average over the last 1, 5 and 15 minutes."""
     return [round(each, 2) for each in os.getloadavg()]
-
-
-def _cpu_name() -> str:
-    file = Path("/proc/cpuinfo")
-    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "Model"))]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def _caches() -> dict[str, int]:
-    found = {}
-    for index in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
-        kind, level, size = ((index / name).read_text().strip() for name in ("type", "level", "size"))
-        if kind != "Instruction":
-            found[f"L{level}"] = int(size.rstrip("K")) * 1024
-    return found
-
-
-def _distribution() -> str:
-    try:
-        return platform.freedesktop_os_release().get("PRETTY_NAME", "unknown")
-    except OSError:
-        return platform.system()
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

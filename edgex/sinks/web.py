@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import socket
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +17,7 @@ from edgex.web.newest import Newest
 from edgex.web.pictures import PictureOptions
 from edgex.web.server import Server
 
-_SHORTEST_TOKEN = 8
+_TOKEN = re.compile(r"[!-~]{8,}")
 _SEND_BYTES = 512 * 1024  # of the kernel: two pictures; more would make what a slow viewer sees old
 _OUTSIDE = ("192.0.2.1", 9)  # RFC 5737: an address for documentation; nothing is sent to it
 
@@ -29,7 +30,8 @@ class ServeOptions:
     ----------
     host : name or address to bind; "127.0.0.1" is reached from this machine only, "0.0.0.0" from every other
     port : 0 takes a free one
-    token : what viewers have to know; on an address that other machines reach, None makes one
+    token : what viewers have to know, 8 or more printable ASCII characters without spaces; on an address that other
+        machines reach, None makes one
     viewers : at most so many at once
     quality, fps, longest_px : of the pictures: JPEG quality, at most so many a second, at most so large
     """
@@ -45,9 +47,10 @@ class ServeOptions:
     def __post_init__(self) -> None:
         if not is_whole(self.port) or not 0 <= self.port <= 65535:
             raise UsageError(f"expected a port of 0 to 65535, got {self.port}; choose one")
-        if self.token is not None and (len(self.token) < _SHORTEST_TOKEN or not self.token.isprintable()):
+        if self.token is not None and _TOKEN.fullmatch(self.token) is None:  # what a form and a header both carry
             raise UsageError(
-                f"expected a token of at least {_SHORTEST_TOKEN} letters and signs, got a shorter or odd one"
+                "expected a token of at least 8 letters, digits and signs of ASCII without spaces, got another one; "
+                "choose such a one, or give none and one is made"
             )
         if not is_whole(self.viewers) or self.viewers < 1:
             raise UsageError(f"expected at least 1 viewer, got {self.viewers}; allow 1 or more")
@@ -73,8 +76,13 @@ def parse_address(address: str) -> tuple[str, int]:
         host = host[1:-1]
     elif ":" in host:
         host = ""
-    if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise UsageError(f"expected HOST:PORT, got {address!r}; give 8000 for this machine or 0.0.0.0:8000 for all")
+    is_port = port.isascii() and port.isdigit() and int(port) <= 65535
+    if not host or not is_port:
+        example = port if is_port else "8000"
+        raise UsageError(
+            f"expected HOST:PORT, got {address!r}; "
+            f"give 0.0.0.0:{example} for every machine or {example} for this one alone"
+        )
     return host, int(port)
 
 

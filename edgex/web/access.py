@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import ipaddress
@@ -14,7 +15,8 @@ from urllib.parse import urlsplit
 
 from edgex.web.rates import Buckets
 
-_TRIES, _TRIES_PER_S = 5, 0.2  # wrong tokens of one caller: five at once, then one in five seconds
+_TRIES, _TRIES_PER_S = 5, 0.2  # wrong tokens of one caller: five at once, then one in five seconds at full speed
+_WAIT_S = 1.0  # for every further try, right or wrong: with the bound on strangers' connections, few guesses a second
 _CODES = 16  # one-time links that wait to be used; a new one replaces the oldest
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[\w.-]+)(:\d{1,5})?")
 
@@ -64,36 +66,34 @@ class Access:
         self._codes = [*self._codes[1 - _CODES :], code]
         return code
 
-    def use_code(self, code: str, caller: str) -> bool | Refusal:
-        """Return whether a one-time link's secret holds, and make it void."""
-        if self._wrong.of(caller).missing_s() > 0.0:
-            return _TOO_MANY
+    def use_code(self, code: str) -> bool:
+        """Return whether a one-time link's secret holds, and make it void; it is too long to be guessed."""
         found = [known for known in self._codes if _equal(known, code)]
-        if not found:
-            self._wrong.of(caller).take()
-            return False
-        self._codes.remove(found[0])
-        return True
+        if found:
+            self._codes.remove(found[0])
+        return bool(found)
 
-    def accepts(self, token: str, caller: str) -> bool | Refusal:
-        """Return whether a token is the right one; a caller who often gave wrong ones is not told for a while."""
+    async def accepts(self, token: str, caller: str) -> bool:
+        """Return whether a token is the right one.
+
+        A caller with many wrong ones waits, but is not refused: at the end of a tunnel or a proxy, all viewers have one
+        address.
+        """
         if self._token is None:
             return True
         if self._wrong.of(caller).missing_s() > 0.0:
-            return _TOO_MANY
+            await asyncio.sleep(_WAIT_S)
         right = _equal(self._token, token)
         if not right:
             self._wrong.of(caller).take()
         return right
 
-    def knows(self, headers: Mapping[str, str], caller: str) -> bool | Refusal:
-        """Return whether the request brings the token as `Authorization: Bearer`, or the cookie."""
-        if self._token is None:
+    async def knows(self, headers: Mapping[str, str], caller: str) -> bool:
+        """Return whether the request brings the cookie, or the token as `Authorization: Bearer`."""
+        if self._token is None or _equal(self.cookie, _cookie(headers.get("cookie", ""), self.cookie_name)):
             return True
         scheme, _, given = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer":
-            return self.accepts(given.strip(), caller)
-        return _equal(self.cookie, _cookie(headers.get("cookie", ""), self.cookie_name))
+        return scheme.lower() == "bearer" and await self.accepts(given.strip(), caller)
 
     def wrong_host(self, headers: Mapping[str, str]) -> Refusal | None:
         """Refuse a Host that is no host, or, without a token, not this machine.
@@ -105,7 +105,9 @@ class Access:
         if match is None:
             return Refusal(400, "expected a Host header with a name, got none; use another client")
         if self.is_open and not is_loopback(match[1].strip("[]")):
-            return Refusal(421, f"expected localhost as host, got {match[1]}; open it under the address it was given")
+            return Refusal(
+                421, f"expected localhost as host, got {match[1]}; open it as localhost, or start it with --token"
+            )
         return None
 
     def wrong_origin(self, headers: Mapping[str, str]) -> Refusal | None:
@@ -119,7 +121,11 @@ class Access:
             parts = urlsplit("")
         if parts.scheme in ("http", "https") and parts.netloc.lower() == headers.get("host", "").lower():
             return None
-        return Refusal(403, "expected a request of the viewer's own page, got one of another origin; open the viewer")
+        return Refusal(
+            403,
+            "expected a request of the viewer's own page, got one of another origin; "
+            "open the viewer's own address (a proxy has to pass Host on)",
+        )
 
 
 def is_loopback(host: str) -> bool:
@@ -130,9 +136,6 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-_TOO_MANY = Refusal(429, "expected the viewer's token, got too many wrong ones; wait a while and try again")
 
 
 def _equal(known: str, given: str) -> bool:

@@ -1,4 +1,4 @@
-"""Open connections: how many there may be, when they can take more, and which are cut because they stand still."""
+"""Open connections: how many there may be, when they can take more, and which are cut: idle ones, strangers first."""
 
 from __future__ import annotations
 
@@ -23,11 +23,13 @@ class Connection:
     transport : of asyncio
     writable : is set while the client takes bytes as fast as they come
     busy : requests that are being answered
+    passed : whether one of its requests brought what lets it in
     """
 
     transport: Any
     writable: asyncio.Event = field(default_factory=asyncio.Event)
     busy: int = 0
+    passed: bool = False
     _moved_s: float = field(default_factory=time.monotonic)
     _left: int = 0
 
@@ -60,30 +62,36 @@ class Connections:
 
     Parameters
     ----------
-    most : further ones are closed at once
+    most : further ones are cut at once, unless a stranger's can go: one that has not passed the gate
+    strangers : most of those from one address; the oldest goes for a new one, because a viewer who may look can have
+        the same address, at the end of a tunnel
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, strangers: int) -> None:
         self._most = most
+        self._strangers = strangers
         self._open: dict[Any, Connection] = {}
 
-    def of(self, client: tuple[str, int]) -> Connection | None:
-        """Return the connection of a client's address and port; None when it is gone."""
-        return self._open.get(tuple(client))
+    def of(self, client: tuple[str, int] | None) -> Connection | None:
+        """Return the connection of a client's address and port; None when it is gone, or went before it had one."""
+        return None if client is None else self._open.get(tuple(client))
 
     def __len__(self) -> int:
         return len(self._open)
 
     def add(self, transport: Any) -> Connection | None:
-        """Take a new one in; None, and it is cut, where there are too many."""
+        """Take a new one in; None, and it is cut, where there are too many or the client has gone already."""
         self.tick()
-        if len(self._open) >= self._most:
+        peer = transport.get_extra_info("peername")
+        if peer is not None:
+            self._make_room(peer[0])
+        if peer is None or len(self._open) >= self._most:
             transport.abort()
             return None
         connection = Connection(transport)
         connection.writable.set()
         transport.set_write_buffer_limits(high=0)  # a client that reads slowly holds one picture, no queue of them
-        self._open[tuple(transport.get_extra_info("peername")[:2])] = connection
+        self._open[tuple(peer[:2])] = connection
         return connection
 
     def tick(self) -> None:
@@ -93,8 +101,7 @@ class Connections:
             if connection.stands_still(now_s):
                 connection.transport.abort()
             if connection.closed and not connection.transport.get_write_buffer_size():
-                connection.writable.set()
-                del self._open[client]
+                self._forget(client)
 
     def abort(self) -> None:
         """Cut all of them, and take none in any more."""
@@ -102,6 +109,22 @@ class Connections:
         for connection in list(self._open.values()):
             connection.transport.abort()
         self.tick()
+
+    def _make_room(self, host: str) -> None:
+        """Cut the oldest stranger where a new one from this address would be one too many."""
+        strangers = [client for client, connection in self._open.items() if not connection.passed]  # oldest first
+        near = [client for client in strangers if client[0] == host]
+        if len(near) >= self._strangers:
+            self._cut(near[0])
+        elif strangers and len(self._open) >= self._most:
+            self._cut(strangers[0])
+
+    def _cut(self, client: Any) -> None:
+        self._open[client].transport.abort()
+        self._forget(client)
+
+    def _forget(self, client: Any) -> None:
+        self._open.pop(client).writable.set()  # nobody has to wait for it any more
 
 
 def protocol_class(connections: Connections) -> Callable[..., Any]:

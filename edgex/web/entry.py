@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from edgex.optional import require
-from edgex.web.access import Access, Refusal
+from edgex.web.access import Access
 from edgex.web.gate import FORM_HEADERS
 
 _LARGEST_BYTES = 1024  # of the form that brings the token
@@ -40,7 +40,7 @@ class Entry:
         """Answer `GET /enter/CODE`. A browser that only looks ahead, or asks for the head, uses no link up."""
         if request.method == "HEAD" or "prefetch" in request.headers.get("sec-purpose", ""):
             return self._responses.PlainTextResponse("open the link\n", 503)
-        return self._answer(self._access.use_code(request.path_params["code"], request.client.host), _VOID)
+        return self._answer(self._access.use_code(request.path_params["code"]), _VOID)
 
     async def by_form(self, request: Any) -> Any:
         """Answer `POST /enter` with the field `token`."""
@@ -50,11 +50,9 @@ class Entry:
         except (asyncio.TimeoutError, ValueError):
             return self._page(_WRONG, 400)
         token = fields.get("token", [""])[0].strip()
-        return self._answer(self._access.accepts(token, request.client.host), _WRONG)
+        return self._answer(await self._access.accepts(token, request.client.host), _WRONG)
 
-    def _answer(self, allowed: bool | Refusal, why: str) -> Any:
-        if isinstance(allowed, Refusal):
-            return self._page("There were too many wrong tries: wait half a minute.", allowed.status)
+    def _answer(self, allowed: bool, why: str) -> Any:
         if not allowed:
             return self._page(why, 401)
         response = self._responses.HTMLResponse(_INSIDE)

@@ -7,7 +7,7 @@ from typing import Any
 
 from edgex.optional import require
 from edgex.web.access import Access, Refusal
-from edgex.web.connections import Connections
+from edgex.web.connections import Connection, Connections
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -24,7 +24,6 @@ HEADERS = {
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",  # no page elsewhere can embed the picture, cookie or none
-    "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
     "Cache-Control": "no-store",
 }
@@ -58,6 +57,7 @@ class Gate:
         self._public = public
         self._front = front
         self._sign_in = sign_in
+        self._gone: type[Exception] = require("starlette.requests").ClientDisconnect
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         connection = self._connections.of(scope["client"])
@@ -65,7 +65,7 @@ class Gate:
             return  # it went before it was answered
         connection.begin()
         try:
-            refusal = self._refusal(scope)
+            refusal = await self._refusal(scope, connection)
             if refusal is None:
                 await self._app(scope, receive, _with_headers(send))
             elif scope["type"] == "websocket":
@@ -73,10 +73,12 @@ class Gate:
                 await send({"type": "websocket.close", "code": 1008, "reason": refusal.sentence[:120]})
             else:
                 await self._answer(refusal, scope, receive, _with_headers(send))
+        except self._gone:
+            pass  # it went while its request was read
         finally:
             connection.end()
 
-    def _refusal(self, scope: Scope) -> Refusal | None:
+    async def _refusal(self, scope: Scope, connection: Connection) -> Refusal | None:
         headers = require("starlette.datastructures").Headers(scope=scope)
         path, method = scope["path"], scope.get("method", "GET")
         posts = path == "/enter" and method == "POST"
@@ -90,10 +92,10 @@ class Gate:
             return None
         if path.startswith("/enter/") or posts:
             return None
-        known = self._access.knows(headers, scope["client"][0])
-        if isinstance(known, Refusal):
-            return known
-        return None if known else _REFUSED
+        if not await self._access.knows(headers, scope["client"][0]):
+            return _REFUSED
+        connection.passed = True
+        return None
 
     async def _answer(self, refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
         responses = require("starlette.responses")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import threading
 import time
 from collections import deque
@@ -10,6 +11,7 @@ from typing import Any
 
 from edgex.types import Shot
 
+_INTERVALS = 15  # between the newest frames; their median is how often frames come
 _RECORDS = 4096  # records that wait to be counted: more than 30 seconds of 100 frames/s
 
 
@@ -27,6 +29,7 @@ class Newest:
         self.shot: Shot | None = None
         self.count = 0
         self.at_s = time.monotonic()
+        self._intervals_s: deque[float] = deque(maxlen=_INTERVALS)
         self._records: deque[Mapping[str, Any]] = deque(maxlen=_RECORDS)
         self._changed = threading.Condition()
         self._lookers = 0
@@ -37,10 +40,19 @@ class Newest:
         self._records.append(shot.record)
         with self._changed:
             self.shot = shot
+            now_s = time.monotonic()
+            if self.count:
+                self._intervals_s.append(now_s - self.at_s)
             self.count += 1
-            self.at_s = time.monotonic()
+            self.at_s = now_s
             if self._lookers:
                 self._changed.notify_all()
+
+    @property
+    def interval_s(self) -> float | None:
+        """The median time between the newest frames; None before the second."""
+        with self._changed:
+            return statistics.median(self._intervals_s) if self._intervals_s else None
 
     def look(self, more: int) -> None:
         """Say that so many more (or, below 0, fewer) want pictures to be encoded."""

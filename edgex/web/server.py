@@ -18,6 +18,7 @@ from edgex.web.metrics import Metrics
 from edgex.web.newest import Newest
 from edgex.web.pictures import PictureOptions, Pictures
 from edgex.web.priority import step_back
+from edgex.web.quiet import quiet
 from edgex.web.routes import Parts, routes
 from edgex.web.states import TICK_S, States
 
@@ -67,7 +68,8 @@ class Server:
         self._access = access
         self._options = pictures
         self._viewers = viewers
-        self.connections = Connections(_PER_VIEWER * viewers + _SPARE)
+        most = _PER_VIEWER * viewers + _SPARE
+        self.connections = Connections(most, max(_SPARE, most // 4))
         self._uvicorn = require("uvicorn")
         self._stop: Callable[[], None] | None = None
         self._started = threading.Event()
@@ -99,7 +101,8 @@ class Server:
     def _run(self) -> None:
         step_back()
         try:
-            asyncio.run(self._serve())
+            with quiet():
+                asyncio.run(self._serve())
         except BaseException as error:  # whatever it is, the pipeline's thread has to tell it
             self._failure = error
             _log.debug("the viewer ended", exc_info=True)

@@ -19,7 +19,8 @@ VERSION = 1  # of the document; grows when a field goes or changes its meaning
 TICK_S = 0.1
 _RATE_S = 2.0  # the frame rate is that of so many last seconds
 _STILL_S = 1.0  # while nothing changes, pages are told so often
-_STALLED_S = 10.0
+_STALLED_S, _STALLED_INTERVALS = 10.0, 3.0  # whichever is longer
+_SECOND_S = 60.0  # after the first frame nothing tells yet how often they come
 
 
 class States:
@@ -147,14 +148,20 @@ class States:
     def health(self) -> tuple[int, dict[str, str]]:
         """Return an HTTP status and a word for it.
 
-        503 only where a restart might help: no frame for 10 seconds although the source says that pictures come. A
-        source that is being opened again is no such case.
+        503 only where a restart might help: no frame for 10 seconds, or three times as long as is usual between two,
+        although the source says that pictures come. A source that is being opened again is no such case.
         """
         if not self._source_state().connected:
             return 200, {"status": "reconnecting"}
-        if time.monotonic() - self._newest.at_s > _STALLED_S:
+        if time.monotonic() - self._newest.at_s > self._patience_s():
             return 503, {"status": "stalled"}
         return 200, {"status": "ok" if self._newest.count else "starting"}
+
+    def _patience_s(self) -> float:
+        interval_s = self._newest.interval_s
+        if interval_s is None:
+            return _SECOND_S if self._newest.count else _STALLED_S
+        return max(_STALLED_S, _STALLED_INTERVALS * interval_s)
 
     def _fps(self) -> float:
         (first_s, first), (last_s, last) = self._counts[0], self._counts[-1]

@@ -46,6 +46,19 @@ def test_what_is_no_address_is_refused_in_one_sentence(text: str) -> None:
         parse_address(text)
 
 
+def test_a_port_alone_behind_a_colon_is_told_what_to_write() -> None:
+    with pytest.raises(
+        UsageError, match=r"got ':9000'; give 0\.0\.0\.0:9000 for every machine or 9000 for this one alone$"
+    ):
+        parse_address(":9000")
+
+
+@pytest.mark.parametrize("token", ["12345678 ", " 12345678", "1234 5678", "pässwörter", "12345678\n", "1234567\x7f"])
+def test_a_token_that_no_form_or_header_carries_is_refused(token: str) -> None:
+    with pytest.raises(UsageError, match=r"^expected a token of at least 8 .* of ASCII without spaces"):
+        ServeOptions(token=token)
+
+
 @pytest.mark.parametrize(
     "fields",
     [
@@ -79,9 +92,9 @@ def test_on_this_machine_s_own_address_no_token_is_needed() -> None:
 
 
 def test_a_token_that_is_given_counts_here_too() -> None:
-    sink = opened(token="long enough")
+    sink = opened(token="long-enough!~")
     try:
-        assert sink.token == "long enough"
+        assert sink.token == "long-enough!~"
         assert "/enter/" in sink.url
         assert httpx.get(sink.url.partition("/enter")[0] + "/api/state").status_code == 401
     finally:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,10 +15,10 @@ import pytest
 from edgex.types import SourceState
 from edgex.view import View
 from tests.bundles import write_bundle
+from tests.web.conftest import CHROMIUM
 from tests.web.feed import ABOUT, LABELS, Viewer, live, plain_shot, until, viewer
 
 pytest.importorskip("playwright", reason="needs Playwright: pip install playwright")
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: sudo apt-get install chromium")
 
 PIXELS = """() => {
@@ -32,42 +30,6 @@ PIXELS = """() => {
     const at = (x) => [...pen.getImageData(x * canvas.width, canvas.height / 2, 1, 1).data].slice(0, 3);
     return [at(0.1), at(0.5), at(0.9)];
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
-
-
-@pytest.fixture
-def complaints() -> list[str]:
-    """What the page complained of: errors, warnings, violations of the policy."""
-    return []
-
-
-@pytest.fixture
-def open_page(browser: Any, complaints: list[str]) -> Iterator[Callable[..., Any]]:
-    pages = []
-
-    def open_one(url: str, **options: Any) -> Any:
-        page = browser.new_page(**{"viewport": {"width": 1280, "height": 900}, **options})
-        page.set_default_timeout(20_000)
-        page.on(
-            "console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None
-        )
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(url)
-        pages.append(page)
-        return page
-
-    yield open_one
-    for page in pages:
-        page.close()
 
 
 @pytest.fixture(scope="module")
@@ -253,23 +215,3 @@ def test_the_page_comes_back_when_the_server_does(bundle: Path, open_page: Calla
         until_true(page, "document.getElementById('banner').hidden")
         wait_for(page, lambda seen: not far(seen[1], (30, 30, 200)))  # its own picture, not the old one
         assert not page.locator("#figure").evaluate("e => e.classList.contains('stale')")
-
-
-def test_a_link_lets_a_browser_in_and_the_form_does(open_page: Callable[..., Any], complaints: list[str]) -> None:
-    with viewer(token="a-token-for-the-tests") as opened:
-        opened.sink.write(plain_shot())
-        page = open_page(opened.sink.url)
-        page.locator("#classes li").first.wait_for()
-        wait_for(page, lambda seen: True)
-        (cookie,) = page.context.cookies()
-        assert cookie["httpOnly"]
-        assert cookie["sameSite"] == "Strict"
-        assert complaints == []
-        other = open_page(opened.base)
-        other.get_by_label("Token").fill("wrong-token")
-        other.get_by_role("button").click()
-        other.get_by_text("That is not the token").wait_for()
-        other.get_by_label("Token").fill("a-token-for-the-tests")
-        other.get_by_role("button").click()
-        other.locator("#classes li").first.wait_for()
-        assert [line for line in complaints if "401" not in line] == []  # Chromium logs that the page was one

@@ -180,12 +180,27 @@ def test_the_health_tells_a_standstill_from_a_source_that_is_away(
     assert get(opened, "/healthz").json() == {"status": "ok"}
     monkeypatch.setattr(states, "_STALLED_S", 0.1)
     time.sleep(0.2)
+    assert get(opened, "/healthz").json() == {"status": "ok"}  # one frame does not tell how often they come
+    for index in range(1, 40):
+        opened.sink.write(plain_shot(index))
+    time.sleep(0.2)
     stalled = get(opened, "/healthz")
     assert stalled.json() == {"status": "stalled"}
     assert stalled.status_code == 503
     opened.state[0] = SourceState(connected=False, detail="gone")
     assert get(opened, "/healthz").json() == {"status": "reconnecting"}
     assert get(opened, "/healthz").status_code == 200
+
+
+def test_frames_that_come_seldom_are_no_standstill(opened: Viewer, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened.sink.write(plain_shot())
+    time.sleep(1.0)
+    opened.sink.write(plain_shot(1))
+    monkeypatch.setattr(states, "_STALLED_S", 0.01)
+    time.sleep(0.1)
+    assert get(opened, "/healthz").json() == {"status": "ok"}  # 3 seconds would be one
+    monkeypatch.setattr(states, "_STALLED_INTERVALS", 0.05)
+    assert get(opened, "/healthz").status_code == 503
 
 
 def test_prometheus_reads_figures_of_every_frame(opened: Viewer) -> None:

@@ -38,7 +38,17 @@ export class Link {
       }
       this.onState(message);
     };
-    socket.onclose = () => this.socket === socket && this.later();
+    socket.onopen = () => { socket.wasOpen = true; };
+    socket.onclose = () => {
+      if (!socket.wasOpen) this.signInIfAsked();
+      if (this.socket === socket) this.later();
+    };
+  }
+
+  // A browser does not tell why a WebSocket was refused. After a restart with another token, the page is the form.
+  async signInIfAsked() {
+    const answer = await fetch("/api/state", { signal: AbortSignal.timeout(SILENT_MS) }).catch(() => null);
+    if (answer?.status === 401) location.reload();
   }
 
   later() {

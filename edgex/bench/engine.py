@@ -80,7 +80,7 @@ class EngineLane:
                 if (ended_ns >= until_ns and len(samples) >= least) or stopped():
                     break
         finally:
-            track.work.append((len(samples) * self._batch, ended_ns - begin_ns))
+            track.pictures, track.took_ns = len(samples) * self._batch, ended_ns - begin_ns
 
     def _together(self, track: Track, seconds: float, least: int) -> None:
         """Let all streams call at once; they begin together, and each ends with its own last call."""
@@ -106,7 +106,9 @@ class EngineLane:
         )
         track.starts_ns.extend(array("q", [start for start, _ in found]))
         track.samples_ns.extend(array("q", [ns for _, ns in found]))
-        track.work.extend(work for each in tracks for work in each.work)
+        if found:  # all pictures over the time from the first call to the last one's end: streams end apart
+            track.pictures = sum(each.pictures for each in tracks)
+            track.took_ns = max(start + ns for start, ns in found) - found[0][0]
         if failures:
             raise failures[0]
 

@@ -215,7 +215,8 @@ class PacedLane:
         finally:
             now_ns = self.clock.now_ns()
             passed.add(pacer, track, now_ns)
-            track.work[:] = [(len(track.samples_ns), _length_ns(pacer, len(track.samples_ns), now_ns))]
+            track.pictures = len(track.samples_ns)
+            track.took_ns = _length_ns(pacer, track.pictures, now_ns)
 
     def warm(self, track: Track, seconds: float, least: int) -> None:
         """Serve as fast as it goes. See Lane."""

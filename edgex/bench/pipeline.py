@@ -124,7 +124,8 @@ class Gauge:
         """Note how fast frames came out: from the first to the last one."""
         frames = len(self._track.samples_ns) - 1
         if frames > 0:
-            self._track.work.append((frames, self._written_ns - self._first_ns))
+            self._track.pictures += frames
+            self._track.took_ns += self._written_ns - self._first_ns
 
     def abort(self) -> None:
         """Keep what there is; it is told why the run ended."""

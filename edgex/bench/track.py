@@ -61,14 +61,15 @@ class Track:
     ----------
     samples_ns, starts_ns : each sample, and when it began by the clock
     rounds : index of the first sample of each turn
-    work : of each stream, the pictures that it did and the nanoseconds that it took
+    pictures, took_ns : what was done, and in how long, over all turns
     stages : stage to milliseconds, of the pipeline
     """
 
     samples_ns: array[int] = field(default_factory=lambda: array("q"))
     starts_ns: array[int] = field(default_factory=lambda: array("q"))
     rounds: list[int] = field(default_factory=list)
-    work: list[tuple[int, int]] = field(default_factory=list)
+    pictures: int = 0
+    took_ns: int = 0
     stages: dict[str, array[float]] = field(default_factory=dict)
 
     def add(self, sample_ns: int, start_ns: int) -> None:
@@ -88,14 +89,13 @@ class Track:
         self.starts_ns += turn.starts_ns
         for name, values in turn.stages.items():
             self.stages.setdefault(name, array("d")).extend(values)
-        before = [*self.work, *[(0, 0)] * (len(turn.work) - len(self.work))]
-        added = [*turn.work, *[(0, 0)] * (len(before) - len(turn.work))]
-        self.work = [(a + c, b + d) for (a, b), (c, d) in zip(before, added, strict=True)]
+        self.pictures += turn.pictures
+        self.took_ns += turn.took_ns
 
     @property
     def per_second(self) -> float:
-        """Pictures per second: of each stream its pictures over its time, summed up."""
-        return sum(pictures * 1e9 / ns for pictures, ns in self.work if ns)
+        """Pictures per second; of several streams, from the first call's begin to the last one's end of each turn."""
+        return self.pictures * 1e9 / self.took_ns if self.took_ns else 0.0
 
 
 class Lane(Protocol):

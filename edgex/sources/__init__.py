@@ -28,7 +28,7 @@ class Source(Protocol):
     ----------
     uri : what was opened
     frame_count : number of frames when the source knows it (skipped ones included), else None
-    fps : frame rate of a video or camera, else None (pictures)
+    fps : frame rate of a video or camera; None for pictures, and for a live source whose sender does not tell it
     skipped : one sentence for each picture that could not be read and was passed over
     files : the files that are read; none for a camera
     warnings : one sentence for everything else that the user should know, such as a video that ends early
@@ -149,6 +149,11 @@ def _open_files(text: str) -> Source:
         return _pictures(text, matches)
     if glob.has_magic(text):
         raise SourceError(f"expected files that match {text!r}, got none; check the pattern and put it in quotes")
+    if path.exists():
+        raise SourceError(
+            f"expected a picture, folder or video, got {text!r}, a device or pipe that holds no file; "
+            "cameras are named /dev/videoN"
+        )
     raise SourceError(f"expected a picture, folder or video at {text!r}, got nothing there; check the path")
 
 

@@ -19,7 +19,7 @@ class Capture(Protocol):
 
     Attributes
     ----------
-    fps : frame rate, or None where it is not known
+    fps : frame rate as the sender tells it, or None where it does not
     """
 
     @property
@@ -47,7 +47,8 @@ class LiveOptions:
     Attributes
     ----------
     stall_s : seconds without a picture after which the source counts as broken
-    attempts : so many times in a row it is opened again in vain before the run ends with an error; None is endless
+    attempts : so many times in a row it is opened again in vain before the run ends with an error; None is endless.
+        An opening is in vain also if pictures come for less than ten seconds.
     longest_pause_s : the longest pause between two attempts, in seconds
     transport : how RTSP carries the pictures: "tcp" (whole, through every firewall) or "udp" (sooner, with losses)
     """

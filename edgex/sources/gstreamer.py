@@ -7,6 +7,7 @@ import shutil
 import time
 
 from edgex.errors import SourceError
+from edgex.sources.address import masked_words
 from edgex.sources.capture import LiveOptions
 from edgex.sources.live import LiveSource
 from edgex.sources.piped import PipedProgram
@@ -92,7 +93,7 @@ def open_pipeline(text: str, live: LiveOptions) -> LiveSource:
             "install it: apt install gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good"
         )
     words = pipeline_words(text)
-    return LiveSource(lambda: GstreamerCapture(words, live.stall_s), " ".join(words), live, "pipeline")
+    return LiveSource(lambda: GstreamerCapture(words, live.stall_s), masked_words(words), live, "pipeline")
 
 
 def pipeline_words(text: str) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import random
 import re
 import threading
 import time
@@ -13,12 +12,11 @@ from pathlib import Path
 
 from edgex.errors import SourceError
 from edgex.sources.address import masked
+from edgex.sources.breaks import Breaks
 from edgex.sources.capture import Capture, LiveOptions, Picture
 from edgex.types import Frame, SourceState
 
-_SHORTEST_PAUSE_S = 0.5
 _CLOSE_WAIT_S = 2.0  # a read that lasts longer is left to its own thread, which closes the capture when it returns
-_FPS_UNKNOWN = 30.0
 _log = logging.getLogger(__name__)
 
 
@@ -56,7 +54,7 @@ class LiveSource:
     ) -> None:
         self.uri = masked(uri)
         self.skipped: list[str] = []
-        self.fps = _FPS_UNKNOWN
+        self.fps: float | None = None  # none where the sender tells none: a guess would be a wrong deadline
         self._opener, self._notes = opener, notes
         self._options = options or LiveOptions()
         self._name = f"the {kind} {self.uri}"
@@ -65,8 +63,7 @@ class LiveSource:
         self._state = SourceState(False, f"waiting for {self._name} to open")
         self._asked = self._opened = self._over = self._stopped = False
         self._failed: BaseException | None = None
-        self._attempt = 0  # openings in vain since the last picture
-        self._last_break = ""
+        self._breaks = Breaks(self._name, self._options)  # of the thread alone, but for its last reason
         self._start_ns, self._start_time_ns = time.monotonic_ns(), time.time_ns()
         self._heard_ns = self._start_ns
         self._thread = threading.Thread(target=self._work, name=f"edgex-{kind}", daemon=True)
@@ -98,7 +95,7 @@ class LiveSource:
         count = self.state.reconnects
         if count:
             times = "once" if count == 1 else f"{count} times"
-            found.append(f"{self._name} broke and was opened again {times}, at last because of: {self._last_break}")
+            found.append(f"{self._name} broke and was opened again {times}, at last because of: {self._breaks.last}")
         return found
 
     def __iter__(self) -> Iterator[Frame]:
@@ -145,15 +142,13 @@ class LiveSource:
 
     def _put(self, picture: Picture) -> None:
         now_ns = time.monotonic_ns()
+        again = self._breaks.note_picture(now_ns)
         with self._changed:
             dropped = self._state.dropped + (self._newest is not None and self._asked)
-            reconnects = self._state.reconnects + (self._attempt > 0)
+            reconnects = self._state.reconnects + again
             self._newest, self._heard_ns = (picture, now_ns), now_ns
             self._state = SourceState(True, "", dropped, reconnects)
             self._changed.notify_all()
-        if self._attempt:
-            _log.warning("%s gives pictures again", self._name)
-            self._attempt = 0
 
     def _tell(self, detail: str) -> None:
         with self._changed:
@@ -187,11 +182,13 @@ class LiveSource:
             return None
         except SourceError as error:
             return _reason(error)  # the error itself would keep the capture, and its buffers, alive
+        except Exception as error:
+            return masked(self._breaks.note_fault(error))
         finally:
             capture.close()
 
     def _note_opening(self, capture: Capture) -> None:
-        self.fps = capture.fps or _FPS_UNKNOWN
+        self.fps = capture.fps
         self._tell(f"waiting for the first picture of {self._name}")
         with self._changed:
             self._opened = True
@@ -199,18 +196,10 @@ class LiveSource:
 
     def _opened_again(self, reason: str) -> Capture | None:
         """Try with growing pauses until a capture opens, or return None when stopped."""
+        self._breaks.note_break(reason)
         while not self._stopped:
-            if self._attempt == 0:
-                self._last_break = reason
-                _log.warning("%s broke (%s); it is opened again", self._name, reason)
-            if self._options.attempts is not None and self._attempt >= self._options.attempts:
-                raise SourceError(
-                    f"expected pictures from {self._name}, which broke ({reason}), got none after {self._attempt} "
-                    "attempts to open it again; check its sender, or allow more attempts"
-                )
-            self._attempt += 1
-            pause_s = self._pause_s()
-            again = f"{self._name} broke ({reason}); trying again {{}}, attempt {self._attempt}"
+            pause_s = self._breaks.next_pause_s(reason)
+            again = f"{self._name} broke ({reason}); trying again {{}}, attempt {self._breaks.attempt}"
             self._tell(again.format(f"in {math.ceil(pause_s)} s"))
             with self._changed:
                 self._changed.wait_for(lambda: self._stopped, pause_s)
@@ -219,12 +208,9 @@ class LiveSource:
                 return None if self._stopped else self._opener()
             except SourceError as error:
                 reason = _reason(error)
+            except Exception as error:
+                reason = masked(self._breaks.note_fault(error))
         return None
-
-    def _pause_s(self) -> float:
-        """Return a pause between the shortest and one that doubles with each attempt: devices must not come in step."""
-        longest_s = min(self._options.longest_pause_s, _SHORTEST_PAUSE_S * 2 ** min(self._attempt, 20))
-        return random.uniform(min(_SHORTEST_PAUSE_S, longest_s), longest_s)
 
 
 def _reason(error: SourceError) -> str:

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from edgex.errors import SourceError
 from edgex.sources.address import masked, scheme_of
+from edgex.sources.aside import opened_aside
 from edgex.sources.bgr import BgrConverter
 from edgex.sources.capture import LiveOptions, Picture
+from edgex.sources.container import sent_rate, video_stream
 from edgex.sources.live import LiveSource
 
 if TYPE_CHECKING:
@@ -30,19 +32,24 @@ class StreamCapture:
 
     Parameters
     ----------
-    container : an open av.container.InputContainer that holds pictures
+    container : an open av.container.InputContainer
+    shown : where it was opened, as it may be shown
     stall_s : seconds without data, after which it counts as broken
     damage : counts the damaged packets that were passed over
+
+    Raises
+    ------
+    SourceError
+        If it holds no pictures, or such as FFmpeg cannot decode.
     """
 
-    def __init__(self, container: Any, stall_s: float, damage: Damage) -> None:
+    def __init__(self, container: Any, shown: str, stall_s: float, damage: Damage) -> None:
         self._container = container
-        self._stream = container.streams.video[0]
+        self._stream = video_stream(container, shown, "stream")
         # Decoding several frames at a time, as for files, would hold each one back until others have come.
         self._stream.thread_type = "SLICE"
         self._stream.codec_context.options = {"max_pixels": str(_LARGEST_PX)}
-        rate = self._stream.average_rate or self._stream.guessed_rate
-        self.fps = float(rate) if rate and rate < 1000 else None
+        self.fps = sent_rate(container, self._stream)
         self._patience_s = _STALLS_WITHOUT_PICTURE * stall_s
         self._stall_s = stall_s
         self._damage = damage
@@ -120,15 +127,15 @@ def open_stream(uri: str, live: LiveOptions) -> Source:
     """
     from edgex.sources.video import VideoSource
 
-    first: Any = _open(uri, live)
+    first: Any = opened_aside(lambda: _open(uri, live), lambda container: container.close())
     if first.duration is not None and scheme_of(uri) in ("http", "https"):
-        return VideoSource(first, masked(uri))
+        return VideoSource(first, masked(uri), waits=True)
     damage = Damage(uri)
 
     def opened() -> StreamCapture:
         nonlocal first
         container, first = first or _open(uri, live), None
-        return StreamCapture(container, live.stall_s, damage)
+        return StreamCapture(container, masked(uri), live.stall_s, damage)
 
     return LiveSource(opened, uri, live, "stream", damage.notes)
 
@@ -143,16 +150,12 @@ def _open(uri: str, live: LiveOptions) -> Any:
     elif scheme_of(uri) in ("http", "https"):
         options = {"protocol_whitelist": _WEB}
     try:
-        container = av.open(uri, options=options, timeout=(open_s, live.stall_s), metadata_errors="replace")
+        return av.open(uri, options=options, timeout=(open_s, live.stall_s), metadata_errors="replace")
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise SourceError(
             f"expected a stream at {masked(uri)}, got {_words(error, open_s)}; "
             "check the address and whether its sender runs"
         ) from None  # the cause's words hold the password
-    if not container.streams.video:
-        container.close()
-        raise SourceError(f"expected a stream with pictures at {masked(uri)}, got one without; choose another")
-    return container
 
 
 def _words(error: Exception, waited_s: float) -> str:

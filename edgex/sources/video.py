@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from edgex.errors import SourceError
+from edgex.sources.aside import ReadAhead
 from edgex.sources.bgr import BgrConverter
+from edgex.sources.container import video_stream
 from edgex.types import Frame, SourceState
 
 _NS = 1_000_000_000
@@ -40,26 +42,24 @@ class VideoSource:
     container : an open av.container.InputContainer, which the source closes
     uri : what was opened
     files : the file, if it is one
+    waits : whether a read may last long, as from a network; then a thread of its own reads, so that a stop is heard
 
     Raises
     ------
     SourceError
-        If it holds no video.
+        If it holds no video, or one that FFmpeg cannot decode.
     """
 
     live = False
     state = SourceState()
 
-    def __init__(self, container: Any, uri: str, files: tuple[Path, ...] = ()) -> None:
+    def __init__(self, container: Any, uri: str, files: tuple[Path, ...] = (), waits: bool = False) -> None:
         self.uri = uri
         self.files = files
         self.skipped: list[str] = []
         self.warnings: list[str] = []
         self._container = container
-        if not container.streams.video:
-            container.close()
-            raise SourceError(f"expected a video, got {uri}, which holds no pictures; choose another file")
-        self._stream = self._container.streams.video[0]
+        self._stream = video_stream(container, uri)
         self._stream.thread_type = "AUTO"
         rate = self._stream.average_rate or self._stream.guessed_rate
         self.fps = float(rate) if rate else _FPS_UNKNOWN
@@ -67,7 +67,10 @@ class VideoSource:
         self._tick_s = float(self._stream.time_base or 0)
         self._timed = "avi" not in self._container.format.name  # AVI stores frames in coding order, without a time
         self._end_s = 0.0  # where the last whole piece of the file that was read ends
-        self._breaks_off = False
+        self._breaks_off = self._stopped = False
+        packets = container.demux(self._stream)
+        self._ahead = ReadAhead(packets, container.close) if waits else None
+        self._coming: Iterator[Any] = self._ahead or packets
 
     def __iter__(self) -> Iterator[Frame]:
         """Read the frames in order of presentation.
@@ -86,6 +89,8 @@ class VideoSource:
                 time_ns = round(self._seconds(picture, index) * _NS)
                 yield Frame(converted(picture), index, time_ns, f"frame-{index:06d}")
                 index += 1
+        if self._stopped:
+            return
         if index == 0:
             raise SourceError(f"expected a video, got {self.uri}, of which no frame can be decoded; convert it again")
         missing_s = max(0.0, self._duration_s() - self._end_s)
@@ -96,20 +101,25 @@ class VideoSource:
             self.warnings.append(f"the video {self.uri} is damaged in {damaged} places; frames are missing there")
 
     def stop(self) -> None:
-        """Do nothing: no frame is waited for."""
+        """End the iteration, and a wait for the next piece of a recording on a server; from any thread."""
+        self._stopped = True
+        if self._ahead is not None:
+            self._ahead.stop()
 
     def close(self) -> None:
-        """Close the file."""
-        self._container.close()
+        """Close the file, or leave it to the thread that reads it."""
+        if self._ahead is not None:
+            self._ahead.close()
+        else:
+            self._container.close()
 
     def _packets(self) -> Iterator[Any]:
         """Yield the packets, and None at the end, which makes the decoder hand out the frames it still holds."""
         import av
 
-        packets = self._container.demux(self._stream)
-        while True:
+        while not self._stopped:
             try:
-                packet = next(packets, None)
+                packet = next(self._coming, None)
             except (av.error.FFmpegError, OSError):
                 packet, self._breaks_off = None, True
             if packet is None or packet.size == 0:

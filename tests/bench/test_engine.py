@@ -151,10 +151,10 @@ def test_streams_work_at_once_on_an_engine_each() -> None:
     track = Track()
     EngineLane([stream(place) for place in range(3)], ["a", "b", "c"], batch=2).measure(track, 0.0, 12)
     assert len(track.samples_ns) == 12
-    assert [len(track.work), sum(pictures for pictures, _ in track.work)] == [3, 24]
+    assert track.pictures == 24
     assert list(track.starts_ns) == sorted(track.starts_ns)
     assert [images[0] for images in seen.values()] == ["a", "b", "c"]
-    assert track.per_second == pytest.approx(sum(pictures * 1e9 / ns for pictures, ns in track.work))
+    assert track.per_second == pytest.approx(24e9 / track.took_ns)
 
 
 def test_a_stream_that_fails_ends_the_others() -> None:
@@ -183,3 +183,21 @@ def test_a_call_that_does_nothing_shows_what_the_loop_costs() -> None:
         for end, start in itertools.pairwise(each for pair in zip(starts, ends, strict=True) for each in pair)
     )
     assert course.track.per_second <= 1e9 * len(samples) / sum(samples)
+
+
+def test_streams_that_share_one_worker_are_no_quicker_than_it() -> None:
+    """Each stream waits for the others, and they end apart: their rates must not be summed up."""
+    worker = threading.Semaphore()
+
+    def call(image: object) -> None:
+        with worker:
+            time.sleep(0.01)
+        time.sleep(0.001)  # lets another stream have it
+
+    lane = EngineLane([call] * 4, [None], 1, lambda: False)
+    track = Track()
+    lane.measure(track, 0.2, 20)
+    begin_ns = min(track.starts_ns)
+    end_ns = max(start + ns for start, ns in zip(track.starts_ns, track.samples_ns, strict=True))
+    assert (track.pictures, track.took_ns) == (len(track.samples_ns), end_ns - begin_ns)
+    assert track.per_second <= 100

@@ -66,7 +66,7 @@ def test_every_stage_of_every_frame_is_kept(network: Network) -> None:
     totals = [sum(values) for values in zip(*track.stages.values(), strict=True)]
     assert [ns / 1e6 for ns in track.samples_ns] == pytest.approx(totals, abs=1e-5)
     assert list(track.starts_ns) == sorted(track.starts_ns)
-    assert track.work[0][0] == count - 1  # intervals between frames
+    assert track.pictures == count - 1  # intervals between frames
     assert lane.first_ms() > 0
 
 
@@ -110,7 +110,7 @@ def test_an_engine_that_fails_leaves_the_frames_before(network: Network) -> None
     with pytest.raises(ModelError, match="expected the device"):
         lane.measure(track, 60.0, 1)
     assert len(track.samples_ns) == 10  # the path warms up with one more
-    assert track.work[0][0] == 9
+    assert track.pictures == 9
 
 
 def test_a_queue_on_the_path_takes_every_frame_and_its_age_grows_by_what_waits(network: Network) -> None:

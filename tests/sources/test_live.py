@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import itertools
 import queue
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -163,47 +161,6 @@ def test_a_break_is_mended_and_told_meanwhile() -> None:
     assert "hush" not in " ".join((source.uri, *source.warnings))
 
 
-def test_a_stream_that_opens_and_gives_nothing_is_not_connected_again() -> None:
-    first, silent = Pushed(), Pushed()
-    source = LiveSource(opener(first, silent), "x", LiveOptions(attempts=2, longest_pause_s=0.02))
-    first.waiting.put(1)
-    first.waiting.put(SourceError("broken"))
-    frames = iter(source)
-    assert next(frames).index == 0
-    with pytest.raises(SourceError, match=r"which broke .*got none after 2 attempts"):
-        next(frames)
-    assert (source.state.connected, source.state.reconnects) == (False, 0)
-    source.close()
-
-
-def test_a_capture_that_broke_is_not_kept_alive() -> None:
-    class Breaks(Pushed):
-        read_before = False
-
-        def read(self) -> Image:
-            if self.read_before:
-                raise SourceError("broken")
-            self.read_before = True
-            return picture(1)
-
-    made: list[weakref.ref[Breaks]] = []
-
-    def opened() -> Breaks:
-        assert all(earlier() is None for earlier in made), "its decoder's buffers would pile up"
-        capture = Breaks()
-        made.append(weakref.ref(capture))
-        return capture
-
-    gc.disable()  # a collection may be long in coming: so few objects are made
-    try:
-        source = LiveSource(opened, "x", LiveOptions(longest_pause_s=0.01))
-        wait_until(lambda: len(made) >= 5, "five openings")
-        assert len(list(itertools.islice(source, 1))) == 1
-        source.close()
-    finally:
-        gc.enable()
-
-
 def test_a_picture_that_is_overdue_is_told_although_the_read_has_not_returned() -> None:
     released = threading.Event()
 
@@ -240,11 +197,13 @@ def test_an_end_is_no_break(pushed: Pushed, source: LiveSource) -> None:
     assert not source.state.connected
 
 
-def test_a_fault_of_a_capture_reaches_who_reads(pushed: Pushed, source: LiveSource) -> None:
-    pushed.waiting.put(ZeroDivisionError("a fault"))
-    with pytest.raises(ZeroDivisionError):
-        list(source)
-    assert pushed.closed.is_set()
+def test_a_rate_that_nobody_tells_is_none() -> None:
+    class Unpaced(Pushed):
+        fps = None
+
+    source = LiveSource(opener(Unpaced()), "x", QUICK)
+    assert source.fps is None
+    source.close()
 
 
 def test_stop_ends_a_long_pause() -> None:

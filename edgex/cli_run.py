@@ -117,6 +117,7 @@ def run(
     if (source is None) == (camera is None):
         raise UsageError("expected one of --source URI and --camera N, got " + ("none" if source is None else "both"))
     from edgex.explain import load
+    from edgex.machine import engine_threads
     from edgex.pipeline import RunOptions
     from edgex.pipeline import run as run_pipeline
     from edgex.signals import stop_signals
@@ -134,7 +135,7 @@ def run(
     with contextlib.ExitStack() as stack:
         frames = open_source(source, live) if source is not None else open_camera(cast(str, camera), asked, live)
         stack.callback(frames.close)
-        explainer = stack.enter_context(load(model, backend, threads or _spare_a_core(frames), trust=trust))
+        explainer = stack.enter_context(load(model, backend, threads or engine_threads(model, frames.live), trust=trust))
         view = LiveView(shown, explainer.labels)
         stopped = stack.enter_context(stop_signals())
         viewer = _open_viewer(serve, token, display, view, frames, explainer)
@@ -171,16 +172,6 @@ def run(
     else:
         print_summary(summary, products)
     return 0
-
-
-def _spare_a_core(frames: Source) -> int | None:
-    """Return how many threads the engine gets: a file is read as fast as it goes, and the other stages need a core.
-
-    Measured on two cores, where it makes a file a fifth faster (docs/live.md); a live frame wants all of them.
-    """
-    from edgex.machine import usable_cores
-
-    return None if frames.live else max(1, len(usable_cores()) - 1)
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -112,6 +112,13 @@ def test_an_engine_is_named_after_what_it_is(calibrated: Path, precision: str, b
     assert outputs(found.path)["mask_logits"].shape == (1, 3, 8, 8)
 
 
+def test_an_int8_engine_that_reads_a_file_leaves_a_core_to_the_other_stages(calibrated: Path) -> None:
+    int8, fp32 = (built(calibrated, precision).path for precision in ("int8", "fp32"))
+    assert engine_threads(int8, live=False) == max(1, len(usable_cores()) - 1)
+    assert [engine_threads(path, live=False) for path in (fp32, calibrated, None)] == [None, None, None]
+    assert engine_threads(int8, live=True) is None
+
+
 def _plain(manifest: BuildManifest) -> dict[str, object]:
     """Return the fields that JSON gives back as other containers than were put in."""
     return {name: getattr(manifest, name) for name in ("fidelity", "achieved", "options", "latency_ms")}
@@ -408,6 +415,7 @@ import resource, sys
 from pathlib import Path
 from edgex.build import BuildOptions, build
 from edgex.errors import EdgexError
+from edgex.machine import engine_threads, usable_cores
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
 try:
     build(BuildOptions(Path(sys.argv[2]), sys.argv[3], "onnxruntime", checked=12, threads=1))

@@ -23,7 +23,7 @@ from edgex.explain import Explainer, shipped_bundle
 from edgex.image_input import ImageInput, image_input
 from edgex.input_options import InputOptions
 from edgex.inspect_layers import layers
-from edgex.machine import usable_cores
+from edgex.machine import engine_threads, usable_cores
 from edgex.onnx_file import MASK_LOGITS, OnnxFile, read_onnx
 
 _UNKNOWN_NORMALISATION = "{} does not say how pixels are normalised: it got pixels / 255, which changes no time"
@@ -107,6 +107,8 @@ def _opened(stack: contextlib.ExitStack, options: BenchOptions, path: Path, back
     threads = options.threads
     if threads is None and options.streams > 1:
         threads = max(1, len(usable_cores()) // options.streams)
+    if threads is None and options.mode == "pipeline":
+        threads = engine_threads(path, live=False)
     built = read_sidecar(path) if path.name else None
     chosen = backend_for(path, built, backend, options.trust)
     for each in AUTO if chosen == "auto" else (chosen,):

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from edgex.report import read_report
+from tests.bench.test_bench import write_failing
 from tests.bundles import patched_picture, write_bundle
 from tests.clips import write_picture
 from tests.commands import assert_refused, edgex, start
-from tests.bench.test_bench import write_failing
 
 ON_ONE = ("--backend", "onnxruntime", "--threads", "1")
 

@@ -27,6 +27,7 @@ from edgex.engines.choose import reason_missing
 from edgex.errors import FidelityError, ModelError, SinkError, SourceError, UsageError
 from edgex.fidelity import Budget
 from edgex.image_input import image_input
+from edgex.machine import engine_threads, usable_cores
 from edgex.onnx_file import read_onnx
 from edgex.product import staging, write_text
 from tests.bundles import write_bundle
@@ -415,7 +416,6 @@ import resource, sys
 from pathlib import Path
 from edgex.build import BuildOptions, build
 from edgex.errors import EdgexError
-from edgex.machine import engine_threads, usable_cores
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
 try:
     build(BuildOptions(Path(sys.argv[2]), sys.argv[3], "onnxruntime", checked=12, threads=1))

@@ -135,7 +135,8 @@ def run(
     with contextlib.ExitStack() as stack:
         frames = open_source(source, live) if source is not None else open_camera(cast(str, camera), asked, live)
         stack.callback(frames.close)
-        explainer = stack.enter_context(load(model, backend, threads or engine_threads(model, frames.live), trust=trust))
+        threads = threads or engine_threads(model, frames.live)
+        explainer = stack.enter_context(load(model, backend, threads, trust=trust))
         view = LiveView(shown, explainer.labels)
         stopped = stack.enter_context(stop_signals())
         viewer = _open_viewer(serve, token, display, view, frames, explainer)

@@ -31,6 +31,10 @@ SIZES = {"desktop": (1120, 900), "phone": (390, 844)}
 THEMES = ("light", "dark")
 PLOT_S = 20.0  # until the running plots have something to show
 LARGEST_BYTES = 250_000
+TELLING = """async () => {  // a moment at which a class is seen for sure
+    const state = await (await fetch("/api/state")).json();
+    return state.record.classes.some(each => each.score > 0.95);
+}"""
 
 
 class Looped:
@@ -127,7 +131,7 @@ def main() -> None:
         for name, page in pages.items():
             page.bring_to_front()
             page.locator("#faith-figures").wait_for(timeout=60_000)
-            time.sleep(1.0)
+            page.wait_for_function(TELLING, timeout=60_000)
             small_png(page.screenshot(full_page=True), FOLDER / name)
             size = (FOLDER / name).stat().st_size
             print(f"{name}: {size} bytes" + ", too many" * (size > LARGEST_BYTES))

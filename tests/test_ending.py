@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,12 +19,20 @@ from tests.commands import ROOT, start
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 ENDLESS = "synthetic:320x240"
+Running = subprocess.Popen[str]
 
 
-def start_writing(folder: Path, bundle: Path, *words: str) -> subprocess.Popen[str]:
+def heed_signals(hangup: signal.Handlers = signal.SIG_DFL) -> None:
+    """Undo what a background job or nohup has its children ignore."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, hangup)
+
+
+def start_writing(folder: Path, bundle: Path, *words: str, heed: Callable[[], None] = heed_signals) -> Running:
     """Start a run without end that writes a video and records, and wait for its first record."""
     where = ("--output", folder / "o.mp4", "--records", folder / "r.jsonl")
-    running = start("run", bundle, "--source", ENDLESS, "--threads", "1", *where, *words)
+    running = start("run", bundle, "--source", ENDLESS, "--threads", "1", *where, *words, preexec_fn=heed)
     while not (folder / "r.jsonl").exists() or not (folder / "r.jsonl").stat().st_size:
         assert running.poll() is None, running.communicate()
         time.sleep(0.01)
@@ -47,6 +56,18 @@ def test_a_stop_at_any_moment_leaves_a_video_that_plays(
     summary = json.loads(out)
     assert summary["interrupted"] is True
     assert len(read_clip(tmp_path / "o.mp4")) == summary["frames"] == len(records(tmp_path))
+
+
+def test_a_terminal_that_goes_away_ends_no_run_under_nohup(tmp_path: Path, bundle: Path) -> None:
+    running = start_writing(tmp_path, bundle, heed=lambda: heed_signals(signal.SIG_IGN))
+    running.send_signal(signal.SIGHUP)
+    size = (tmp_path / "r.jsonl").stat().st_size
+    while (tmp_path / "r.jsonl").stat().st_size < size + 10_000:  # it goes on, by more than what was at work
+        assert running.poll() is None, running.communicate()
+        time.sleep(0.01)
+    running.send_signal(signal.SIGTERM)
+    running.communicate(timeout=60)
+    assert running.returncode == 0
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -74,7 +95,7 @@ def test_output_that_goes_nowhere_is_said_in_a_sentence(bundle: Path, words: tup
 
 def test_whoever_cannot_wait_ends_it_by_force(tmp_path: Path, bundle: Path) -> None:
     where = ("--output", tmp_path / "pictures", "--records", tmp_path / "r.jsonl")  # a PNG so large takes a second
-    running = start("run", bundle, "--source", "synthetic:4000x3000", "--threads", "1", *where)
+    running = start("run", bundle, "--source", "synthetic:4000x3000", "--threads", "1", *where, preexec_fn=heed_signals)
     while not list(tmp_path.glob(".pictures*/*.png")):
         assert running.poll() is None, running.communicate()
         time.sleep(0.01)

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.kernels_plot import table
+from benchmarks.page import table
 from benchmarks.rounds import describe_machine, load_average
 from benchmarks.scenes import NETWORK, SIDE, drawing, frame, mask_logits
 from edgex import arguments, cuda

@@ -9,34 +9,26 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from benchmarks.page import fill, software, table
 
 ROOT = Path(__file__).resolve().parent.parent
 INPUT = ROOT / "benchmarks/results/kernels.json"
 PAGE = ROOT / "docs/kernels.md"
 PICTURE = ROOT / "docs/pictures/kernels-scaling.png"
 LARGEST_BYTES = 100_000
-PLACE = re.compile(r"(<!-- table: ([a-z ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
-
-
-def table(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
-    """Return a table in Markdown."""
-    head = list(header)
-    lines = [head, ["---"] * len(head), *([str(cell) for cell in row] for row in rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def machine(report: dict[str, Any]) -> str:
     about = report["machine"]
-    packages = ", ".join(f"{name} {number}" for name, number in about["packages"].items() if number)
     loads = " and ".join(f"{report[name][0]:.1f}" for name in ("load_before", "load_after"))
     return (
         f"{about['cpu']} ({about['architecture']}), {report['threads']} threads on {about['cores']} cores, "
         f"{', '.join(report['instruction_sets']) or 'no choice of instructions'}; {about['system']}.\n"
-        f"Python {about['python']}, {packages}.\n"
+        f"{software(about)}.\n"
         f"{about['date']}; load average before and after: {loads}."
     )
 
@@ -142,15 +134,6 @@ def tables(report: dict[str, Any]) -> dict[str, str]:
     return {name: make(report) for name, (section, make) in TABLES.items() if section in report}
 
 
-def filled(page: str, texts: dict[str, str]) -> str:
-    """Return the page with each table in its place; places without a table stay as they are."""
-
-    def put(match: re.Match[str]) -> str:
-        return f"{match[1]}{texts[match[2]]}\n{match[3]}" if match[2] in texts else match[0]
-
-    return PLACE.sub(put, page)
-
-
 def plot(report: dict[str, Any], path: Path) -> None:
     """Draw cost over pixels and speed over threads as PNG. Raises SystemExit above LARGEST_BYTES."""
     import matplotlib
@@ -199,8 +182,7 @@ def main() -> None:
     if options.markdown:
         print("\n\n".join(texts.values()))
         return
-    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), texts), encoding="utf-8")
-    print(f"filled: {', '.join(texts)}")
+    fill(PAGE, texts)
     if "sizes" in report and "scaling" in report:
         plot(report, PICTURE)
         print(f"drawn: {PICTURE.relative_to(ROOT)}")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import resource
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from benchmarks.rounds import describe_machine
 from edgex.build import BuildOptions, build
 from edgex.explain import shipped_bundle, shipped_clip
 from edgex.sources import Source, open_source
@@ -89,11 +88,8 @@ def open_scene(clip: Path | None = None, most: int = 64) -> Scene:
 
 def packages() -> dict[str, str | None]:
     """Return the versions of what a run goes through; None for what is not installed."""
-    found: dict[str, str | None] = dict.fromkeys(PACKAGES)
-    for name in PACKAGES:
-        with contextlib.suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
+    found = describe_machine(PACKAGES)["packages"]
+    return {name: found.get(name) for name in PACKAGES}
 
 
 def build_int8(folder: Path, backend: str = "auto") -> Path:

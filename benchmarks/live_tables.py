@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.kernels_plot import filled, table
+from benchmarks.page import fill, software, table
 
 ROOT = Path(__file__).resolve().parent.parent
 INPUT = ROOT / "benchmarks/results/live.json"
@@ -140,10 +140,9 @@ def cases_table(report: Report) -> str:
 def machine(report: Report) -> str:
     """Return what was measured on, and how."""
     about = report["machine"]
-    packages = ", ".join(f"{name} {number}" for name, number in about["packages"].items() if number)
     loads = " and ".join(f"{report[name][0]:.1f}" for name in ("load_before", "load_after"))
     return (
-        f"{about['cpu']}, {about['cores']} cores; {about['system']}; Python {about['python']}, {packages}.\n"
+        f"{about['cpu']}, {about['cores']} cores; {about['system']}; {software(about)}.\n"
         f"{report['rounds']} interleaved rounds, {about['date']}; load average {loads} before and after, "
         f"niceness {report['niceness']}."
     )
@@ -167,8 +166,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--input", type=Path, default=INPUT)
     texts = tables(json.loads(parser.parse_args().input.read_text(encoding="utf-8")))
-    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), texts), encoding="utf-8")
-    print(f"filled: {', '.join(texts)}")
+    fill(PAGE, texts)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -125,8 +124,7 @@ def measure(
 ) -> dict[str, Any]:
     """Measure the sections that are asked for, and hold them against the aims."""
     scene.set_threads()
-    began, machine = time.perf_counter(), describe_machine()
-    machine["packages"] |= {name: _version(name) for name in PACKAGES}
+    began, machine = time.perf_counter(), describe_machine(PACKAGES)
     report: dict[str, Any] = {
         "machine": {**machine, "cpu_features": describe()},
         "load_before": load_average(),
@@ -151,13 +149,6 @@ def measure(
         report["missing"] |= missing
     report |= {"aims": judged(report), "load_after": load_average()}
     return {**report, "seconds": round(time.perf_counter() - began, 1)}
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def main() -> None:

@@ -6,14 +6,14 @@ A ratio is taken within a round: the machine's slow seconds hit both sides of it
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from benchmarks.rounds import WARM_NS, quartiles
+from benchmarks.rounds import Contender, quartiles
+from benchmarks.rounds import times_of as rounds_of
 from edgex.latency import PAUSE_S
 
 TIMED_NS = 20_000_000  # of timed calls, at least one; a round counts their median
@@ -43,30 +43,9 @@ class Rival:
 
 def times_of(rivals: Mapping[str, Rival], rounds: int) -> dict[str, list[float]]:
     """Run `rounds` rounds, at least 1, and one before them that is thrown away; return milliseconds for one picture."""
-    order = np.random.default_rng(0)
-    spent: dict[str, list[float]] = {name: [] for name in rivals}
-    for _ in range(rounds + 1):
-        for name in order.permutation(list(rivals)):
-            rival = rivals[name]
-            if rival.before is not None:
-                rival.before()
-            time.sleep(PAUSE_S)  # threads of the one before stop spinning
-            spent[name].append(_timed_ms(rival))
-    return {name: times[1:] for name, times in spent.items()}
-
-
-def _timed_ms(rival: Rival) -> float:
-    warm = time.perf_counter_ns() + WARM_NS
-    rival.call()
-    while time.perf_counter_ns() < warm:
-        rival.call()
-    times: list[int] = []
-    end = time.perf_counter_ns() + TIMED_NS
-    while not times or time.perf_counter_ns() < end:
-        start = time.perf_counter_ns()
-        rival.call()
-        times.append(time.perf_counter_ns() - start)
-    return float(np.median(times)) / 1e6 / rival.pictures
+    contenders = {name: Contender(rival.call, rival.before) for name, rival in rivals.items()}
+    spent = rounds_of(contenders, rounds, PAUSE_S, TIMED_NS)
+    return {name: [ms / rivals[name].pictures for ms in times] for name, times in spent.items()}
 
 
 def ratio(of: Sequence[float], to: Sequence[float]) -> dict[str, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from benchmarks.kernels_plot import table
+from benchmarks.page import table
 
 Line = Mapping[str, Mapping[str, float]]
 

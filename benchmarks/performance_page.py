@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.costs_plot import PICTURES, peers_plot
-from benchmarks.kernels_plot import table
+from benchmarks.page import table
 from benchmarks.performance_costs import costs_section
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.kernels_plot import filled, table
+from benchmarks.page import fill, software, table, versions
 from benchmarks.precision_models import SHIPPED, TITLES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -100,13 +100,11 @@ def _f1_drop(model: Report, row: Row, protocol: str = "labels") -> float | None:
 
 def machine(report: Report) -> str:
     about = report["machine"]
-    packages = ", ".join(f"{name} {number}" for name, number in about["packages"].items() if number)
-    backends = ", ".join(f"{name} {number}" for name, number in report["backends"].items() if number)
     loads = [model[each][0] for model in report["models"].values() for each in ("load_before", "load_after")]
     return (
         f"{about['cpu_features']} ({about['architecture']}), {report['threads']} threads on {about['cores']} cores, "
         f"{about['memory_gb']} GB; {about['system']}.\n"
-        f"Python {about['python']}, {packages}; {backends}.\n"
+        f"{software(about)}; {versions(report['backends'])}.\n"
         f"{report['rounds']} rounds; {about['date']}; load average {min(loads):.1f} to {max(loads):.1f}.\n"
         "Every figure is in [precision.json](../benchmarks/results/precision.json)."
     )
@@ -240,8 +238,7 @@ def main() -> None:
     parser.add_argument("--input", type=Path, default=INPUT)
     options = parser.parse_args()
     texts = tables(json.loads(options.input.read_text(encoding="utf-8")))
-    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), texts), encoding="utf-8")
-    print(f"filled: {', '.join(texts)}")
+    fill(PAGE, texts)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
@@ -50,6 +50,25 @@ def interleave(contenders: Mapping[str, Contender], rounds: int) -> dict[str, di
     name -> median_ms, lower_ms and upper_ms (the quartiles over rounds), rounds, and over_first: the median over rounds
     of its time in a round divided by the first contender's in the same, since a shared machine has slow seconds
     """
+    spent = times_of(contenders, rounds)
+    first = np.array(next(iter(spent.values())))
+    return {
+        name: {**quartiles(times), "over_first": round(float(np.median(np.array(times) / first)), 4)}
+        for name, times in spent.items()
+    }
+
+
+def times_of(
+    contenders: Mapping[str, Contender], rounds: int, pause_s: float = PAUSE_S, timed_ns: int = TIMED_NS
+) -> dict[str, list[float]]:
+    """Run the rounds of `interleave`, and return each contender's milliseconds in every round that counts.
+
+    Parameters
+    ----------
+    contenders, rounds : as for `interleave`
+    pause_s : before each contender's turn
+    timed_ns : of timed calls a turn, at least one
+    """
     order = np.random.default_rng(0)
     spent: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(rounds + 1):
@@ -57,23 +76,19 @@ def interleave(contenders: Mapping[str, Contender], rounds: int) -> dict[str, di
             contender = contenders[name]
             if contender.before is not None:
                 contender.before()
-            time.sleep(PAUSE_S)
+            time.sleep(pause_s)
             warm = time.perf_counter_ns() + WARM_NS
             contender.call()
             while time.perf_counter_ns() < warm:
                 contender.call()
-            spent[name].append(_timed_ms(contender.call))
-    first = np.array(next(iter(spent.values()))[1:])
-    return {
-        name: {**quartiles(times[1:]), "over_first": round(float(np.median(np.array(times[1:]) / first)), 4)}
-        for name, times in spent.items()
-    }
+            spent[name].append(_timed_ms(contender.call, timed_ns))
+    return {name: times[1:] for name, times in spent.items()}
 
 
-def _timed_ms(call: Callable[[], object]) -> float:
+def _timed_ms(call: Callable[[], object], timed_ns: int) -> float:
     """Return the median time of calls that follow one another."""
     times = []
-    end = time.perf_counter_ns() + TIMED_NS
+    end = time.perf_counter_ns() + timed_ns
     while not times or time.perf_counter_ns() < end:
         start = time.perf_counter_ns()
         call()
@@ -92,10 +107,10 @@ def quartiles(times_ms: list[float]) -> dict[str, float]:
     }
 
 
-def describe_machine() -> dict[str, Any]:
-    """Describe what is measured on, without its name and its paths, and when."""
+def describe_machine(packages: Sequence[str] = ()) -> dict[str, Any]:
+    """Describe what is measured on, without its name and its paths, and when; more `packages` are looked up."""
     date = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-    return {**machine.describe_machine(packages=PACKAGES), "date": date}
+    return {**machine.describe_machine(packages=(*PACKAGES, *packages)), "date": date}
 
 
 def load_average() -> list[float]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from edgex.cli_build import Color, Layout, Mean, Size, Std
 from edgex.cli_shared import Debug, Trust, complain, plain, print_table, progress
 from edgex.errors import UsageError
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from edgex.report.parts import Policy
 
 _INTERRUPTED, _REGRESSION = 130, 4
-_PACED, _REPORTS, _FOREIGN = "Paced mode", "Reports", "Models without manifest"
+_PACED, _REPORTS = "Paced mode", "Reports"
 _SOURCE = "Pictures to measure with: whatever edgex run takes; the shipped clip when left out."
 
 
@@ -61,11 +62,11 @@ def bench(
         float | None,
         typer.Option(help="Percent slower than the baseline that is a regression; 5.", min=0, rich_help_panel=_REPORTS),
     ] = None,
-    mean: Annotated[str | None, typer.Option(help="As for calibrate.", rich_help_panel=_FOREIGN)] = None,
-    std: Annotated[str | None, typer.Option(help="As for calibrate.", rich_help_panel=_FOREIGN)] = None,
-    size: Annotated[str | None, typer.Option(help="As for calibrate.", rich_help_panel=_FOREIGN)] = None,
-    layout: Annotated[str | None, typer.Option(help="As for calibrate.", rich_help_panel=_FOREIGN)] = None,
-    color: Annotated[str | None, typer.Option(help="As for calibrate.", rich_help_panel=_FOREIGN)] = None,
+    mean: Mean = None,
+    std: Std = None,
+    size: Size = None,
+    layout: Layout = None,
+    color: Color = None,
     trust: Trust = False,
     debug: Debug = False,
 ) -> int:

@@ -116,8 +116,8 @@ def run(
     """Explain pictures, a video, a stream or a camera: draw which pixels speak for the classes the classifier sees."""
     if (source is None) == (camera is None):
         raise UsageError("expected one of --source URI and --camera N, got " + ("none" if source is None else "both"))
+    from edgex.engines.choose import engine_threads
     from edgex.explain import load
-    from edgex.machine import engine_threads
     from edgex.pipeline import RunOptions
     from edgex.pipeline import run as run_pipeline
     from edgex.signals import stop_signals

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgex import __version__, doctor_combinations
+from edgex.cores import usable_cores
 from edgex.doctor_backends import Backend, backend_check, read_backends
 from edgex.doctor_check import PIP, Check, State, read_text
 from edgex.doctor_gpu import Gpu, JetPack, gpu_check, jetpack_check, read_gpus, read_jetpack
@@ -99,10 +100,9 @@ def _cpu(root: Path) -> Check:
     name = re.search(r"^(?:model name|Hardware)\s*:\s*(.+)$", text, re.MULTILINE)
     flags = re.search(r"^(flags|Features)\s*:\s*(.+)$", text, re.MULTILINE)  # the word is x86's, or Arm's
     features = [feature for feature in cpu.FEATURES if flags and feature in flags[2].split()]
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     called = name[1].strip() if name else platform.processor() or platform.machine()
     gain = int8_gain(features, flags[1] == "flags") if flags else ""
-    found = f"{called}, {usable} usable cores, {' '.join(features) or 'no known vector features'}"
+    found = f"{called}, {len(usable_cores())} usable cores, {' '.join(features) or 'no known vector features'}"
     return Check("CPU", "ok", "; ".join(filter(None, (found, gain))))
 
 

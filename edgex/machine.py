@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from edgex import __version__
-from edgex.build_manifest import read_sidecar
+from edgex.cores import usable_cores
 from edgex.doctor_check import read_text
 from edgex.doctor_gpu import read_gpus, read_jetpack
 from edgex.engines import cpu
@@ -70,23 +70,6 @@ def describe_machine(root: Path = Path("/"), packages: Iterable[str] = ()) -> di
     if (jetson := _jetson(root)) is not None:
         described["jetson"] = jetson
     return described
-
-
-def usable_cores() -> list[int]:
-    """Return the numbers of the cores that this program may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
-
-
-def engine_threads(model: Path | None, live: bool) -> int | None:
-    """Return how many CPU threads an engine gets in `edgex run`, or None for the backend's own choice: every core.
-
-    An INT8 engine that reads a file gets all cores but one: it is so quick that reading and drawing need a core of
-    their own. On two cores that gains a tenth to a sixth; FP32 would lose as much, and a live frame wants every core.
-    """
-    built = None if live or model is None or not model.name else read_sidecar(model)
-    return max(1, len(usable_cores()) - 1) if built is not None and built.precision == "int8" else None
 
 
 def _first(pattern: str, text: str) -> str:

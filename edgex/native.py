@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from edgex import arguments
 from edgex.compositors import require_mask_logits, require_size
+from edgex.cores import usable_cores
 from edgex.errors import EdgexError, MissingDependencyError, UsageError
 from edgex.kernel_sources import PACKAGE, kernel_sources, source_hash
 from edgex.manifest import InputSpec
@@ -216,6 +217,5 @@ def _library() -> ctypes.CDLL:
         raise MissingDependencyError(f"expected CPU kernels of this version of edgex at {path}, got others; {mend}")
     if kernel_sources().is_dir() and found != source_hash(kernel_sources()):
         raise MissingDependencyError(f"expected CPU kernels of the sources here, got older ones at {path}; {mend}")
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    library.edgex_set_threads(min(usable, MOST_THREADS))
+    library.edgex_set_threads(min(len(usable_cores()), MOST_THREADS))
     return library

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -159,7 +160,7 @@ class Stages:
             flicker=passage.flicker,
             faith=passage.faith,
         )
-        return Shot(shot.frame, shot.picture, shot.shown, shot.masks, record, shot.scores)
+        return dataclasses.replace(shot, record=record)
 
     def _is_late(self, age_ms: float) -> bool:
         return self._deadline_ms is not None and age_ms > self._deadline_ms

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgex.machine import usable_cores
+from edgex.cores import usable_cores
 
 CORE = usable_cores()[0]
 CPU = f"sys/devices/system/cpu/cpu{CORE}"

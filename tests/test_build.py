@@ -22,12 +22,12 @@ from edgex.build_plan import PlanRequest
 from edgex.build_trial import ENGINE, MODEL, advice, require_precision
 from edgex.calibrate import CalibrateOptions, calibrate
 from edgex.calibration import calibration_path
+from edgex.cores import usable_cores
 from edgex.engines import open_network, tensorrt_api
-from edgex.engines.choose import reason_missing
+from edgex.engines.choose import engine_threads, reason_missing
 from edgex.errors import FidelityError, ModelError, SinkError, SourceError, UsageError
 from edgex.fidelity import Budget
 from edgex.image_input import image_input
-from edgex.machine import engine_threads, usable_cores
 from edgex.onnx_file import read_onnx
 from edgex.product import staging, write_text
 from tests.bundles import write_bundle

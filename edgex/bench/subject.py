@@ -16,14 +16,22 @@ from typing import Any
 from edgex.bench.options import BenchOptions
 from edgex.build_manifest import BuildManifest, read_sidecar
 from edgex.compositors import open_compositor
+from edgex.cores import usable_cores
 from edgex.engines import AUTO, Engine, Network, open_network
-from edgex.engines.choose import TENSORRT, backend_for, is_engine, module_of, reason_missing, version_of
+from edgex.engines.choose import (
+    TENSORRT,
+    backend_for,
+    engine_threads,
+    is_engine,
+    module_of,
+    reason_missing,
+    version_of,
+)
 from edgex.errors import UsageError
 from edgex.explain import Explainer, shipped_bundle
 from edgex.image_input import ImageInput, image_input
 from edgex.input_options import InputOptions
 from edgex.inspect_layers import layers
-from edgex.machine import engine_threads, usable_cores
 from edgex.onnx_file import MASK_LOGITS, OnnxFile, read_onnx
 
 _UNKNOWN_NORMALISATION = "{} does not say how pixels are normalised: it got pixels / 255, which changes no time"

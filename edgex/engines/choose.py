@@ -10,7 +10,8 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from edgex.build_manifest import BuildManifest, require_untouched, sidecar
+from edgex.build_manifest import BuildManifest, read_sidecar, require_untouched, sidecar
+from edgex.cores import usable_cores
 from edgex.engines import cpu
 from edgex.errors import ModelError, UsageError
 
@@ -128,3 +129,13 @@ def _require_home(path: Path, built: BuildManifest) -> None:
         raise ModelError(
             f"expected an engine for {module.device()}, got {path} for {built.device}; build it again here"
         )
+
+
+def engine_threads(model: Path | None, live: bool) -> int | None:
+    """Return how many CPU threads an engine gets in `edgex run`, or None for the backend's own choice: every core.
+
+    An INT8 engine that reads a file gets all cores but one: it is so quick that reading and drawing need a core of
+    their own. On two cores that gains a tenth to a sixth; FP32 would lose as much, and a live frame wants every core.
+    """
+    built = None if live or model is None or not model.name else read_sidecar(model)
+    return max(1, len(usable_cores()) - 1) if built is not None and built.precision == "int8" else None

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from edgex.cores import usable_cores
 from edgex.doctor_check import read_text
-from edgex.machine import usable_cores
 from edgex.machine_limits import levels
 from edgex.telemetry.meters import Found, Gauge, Meter, mean, number_in
 

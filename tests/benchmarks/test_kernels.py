@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from benchmarks import drawing_peers, kernels, kernels_plot, kernels_scaling
+from benchmarks import page as page_of
 from benchmarks.rounds import Contender, describe_machine, interleave, quartiles
 from benchmarks.scenes import NETWORK, drawing, frame, mask_logits, open_subject
 
@@ -129,14 +130,14 @@ def test_the_machine_is_described_without_its_name_and_paths() -> None:
 
 def test_tables_fill_their_places_and_can_be_filled_again() -> None:
     page = "a\n<!-- table: limits -->\nold\n<!-- end -->\nb\n<!-- table: memory -->\nkept\n<!-- end -->\n"
-    once = kernels_plot.filled(page, {"limits": "new"})
+    once = page_of.filled(page, {"limits": "new"})
     assert once == page.replace("old", "new")
-    assert kernels_plot.filled(once, {"limits": "new"}) == once
+    assert page_of.filled(once, {"limits": "new"}) == once
 
 
 def test_every_table_has_its_place_in_the_page() -> None:
     page = (ROOT / "docs/kernels.md").read_text(encoding="utf-8")
-    assert {match[2] for match in kernels_plot.PLACE.finditer(page)} == set(kernels_plot.TABLES)
+    assert {match[2] for match in page_of.PLACE.finditer(page)} == set(kernels_plot.TABLES)
 
 
 def test_a_report_becomes_tables_and_a_small_plot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

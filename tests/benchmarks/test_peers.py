@@ -13,7 +13,7 @@ import onnx
 import pytest
 import torch
 
-from benchmarks import costs, costs_plot, peers, peers_attribution, peers_engines, peers_rounds, peers_torch
+from benchmarks import costs, costs_plot, peers, peers_attribution, peers_engines, peers_rounds, peers_torch, rounds
 from benchmarks.drawing_peers import opencv_input
 from benchmarks.peers_aims import judged
 from benchmarks.peers_frame import Replay, edgex_rivals
@@ -37,7 +37,8 @@ LABELS = ("red", "green", "blue", "more red")
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("PAUSE_S", "WARM_NS", "TIMED_NS"):
+    monkeypatch.setattr(rounds, "WARM_NS", 0)
+    for name in ("PAUSE_S", "TIMED_NS"):
         monkeypatch.setattr(peers_rounds, name, 0)
 
 

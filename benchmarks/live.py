@@ -27,9 +27,10 @@ import numpy as np
 from benchmarks import live_tables
 from benchmarks.live_runs import Case, Row, calmest, run_case, summed_up
 from benchmarks.live_scene import Clock, Scene, build_int8, open_scene, packages
-from benchmarks.live_stages import READ, Prepared, Took, alone, bounds_of, prepare, read_alone
+from benchmarks.live_stages import READ, STREAM, Prepared, Took, alone, bounds_of, prepare, read_alone, timed
 from benchmarks.rounds import describe_machine, load_average
 from edgex.build_manifest import read_sidecar
+from edgex.engines.choose import cpu_share
 from edgex.engines.cpu import describe
 from edgex.errors import EdgexError
 from edgex.explain import Explainer, load, shipped_bundle
@@ -46,7 +47,7 @@ class Options:
 
     Attributes
     ----------
-    threads : CPU threads of the engine, 0 is its default; each is measured as file and as camera, to null sink
+    threads : CPU threads of the engine, 0 is the default of `edgex run`; each is run as file and as camera, to null sink
     rounds : of which one more is thrown away
     seconds : that a camera films
     calm_s : how long others are waited for before each run
@@ -58,6 +59,20 @@ class Options:
     seconds: float = 6.0
     calm_s: float = 10.0
     tries: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model loaded as `edgex run` loads it for a file, and for a live source; the same where threads are told."""
+
+    file: Explainer
+    live: Explainer
+
+    @classmethod
+    def of(cls, path: Path, threads: int, stack: ExitStack) -> Loaded:
+        """Load a model; `threads` 0 is the default of `edgex run`."""
+        shares = [cpu_share(threads or None, live) for live in (False, True)]
+        return cls(*(stack.enter_context(load(path, threads=each.threads, streams=each.streams)) for each in shares))
 
 
 def engine_name(explainer: Explainer, threads: int) -> str:
@@ -90,17 +105,17 @@ def cases_of(engines: Sequence[str]) -> list[Case]:
     return found
 
 
-def measure(explainers: Mapping[str, Explainer], scene: Scene, options: Options) -> dict[str, Any]:
+def measure(explainers: Mapping[str, Loaded], scene: Scene, options: Options) -> dict[str, Any]:
     """Run all cases and all stages alone in interleaved rounds.
 
     Parameters
     ----------
-    explainers : by the name of engine and threads
+    explainers : by the name of engine and threads, as loaded for files and for live sources
     scene : what is looked at
     options : how to measure
     """
     load_before, cases = load_average(), cases_of(list(explainers))
-    prepared = {name: prepare(scene, explainer, View()) for name, explainer in explainers.items()}
+    prepared = {name: prepare(scene, loaded.live, View()) for name, loaded in explainers.items()}
     order = np.random.default_rng(0)
     rows: dict[str, list[Row]] = {case.name: [] for case in cases}
     stages: dict[str, list[dict[str, Took]]] = {name: [] for name in explainers}
@@ -124,20 +139,24 @@ def measure(explainers: Mapping[str, Explainer], scene: Scene, options: Options)
         "load_before": load_before,
         "load_after": load_average(),
         "stages": {name: _stages(given) for name, given in took.items()},
-        "bounds": {name: _bounds(given, kept[f"{name}: file to null"]) for name, given in took.items()},
+        "bounds": {
+            name: _bounds(given, kept[f"{name}: file to null"], explainers[name].file.engine.streams)
+            for name, given in took.items()
+        },
         "cases": {case.name: summed_up(kept[case.name], kept[case.base] if case.base else None) for case in cases},
     }
     return {**report, "aims": live_tables.aims(report)}
 
 
-def _case(case: Case, explainer: Explainer, scene: Scene, seconds: float) -> tuple[Row, float]:
-    row = run_case(case, explainer, scene, seconds)
+def _case(case: Case, loaded: Loaded, scene: Scene, seconds: float) -> tuple[Row, float]:
+    row = run_case(case, loaded.file if case.source == "file" else loaded.live, scene, seconds)
     return row, row.others
 
 
-def _stages_alone(scene: Scene, explainer: Explainer, prepared: list[Prepared]) -> tuple[dict[str, Took], float]:
+def _stages_alone(scene: Scene, loaded: Loaded, prepared: list[Prepared]) -> tuple[dict[str, Took], float]:
     before = Clock.now()
-    took = {READ: read_alone(scene), **alone(explainer, View(), prepared)}
+    took = {READ: read_alone(scene), **alone(loaded.live, View(), prepared)}
+    took[STREAM] = timed(lambda each: loaded.file.infer(each.tensor), prepared)
     return took, Clock.now().others_since(before)
 
 
@@ -152,9 +171,9 @@ def _stages(rounds: list[dict[str, Took]]) -> dict[str, dict[str, float]]:
     }
 
 
-def _bounds(rounds: list[dict[str, Took]], rows: list[Row]) -> dict[str, Any]:
+def _bounds(rounds: list[dict[str, Took]], rows: list[Row], streams: int) -> dict[str, Any]:
     """Return the bounds that the stages' medians give; the shares are medians of the ratios within a round."""
-    bounds = [bounds_of(took) for took in rounds]
+    bounds = [bounds_of(took, streams) for took in rounds]
     pairs = list(zip(bounds, rows, strict=True))
     slowest = [bound.slowest for bound in bounds]
     return {
@@ -185,7 +204,7 @@ def save(report: Mapping[str, Any], output: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--engine", type=Path, action="append", help="engine beside FP32; built in INT8 if left out")
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2, 0], help="of the engine; 0 is its default")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2, 0], help="of the engine; 0 is the default")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=6.0, help="that a camera films in each case")
     parser.add_argument("--calm", type=float, default=10.0, help="seconds to wait for others before each run")
@@ -203,8 +222,8 @@ def main() -> None:
                 explainers = {}
                 for path in (shipped_bundle(), *(given.engine or [build_int8(folder)])):
                     for threads in options.threads:
-                        explainer = stack.enter_context(load(path, threads=threads or None))
-                        explainers[engine_name(explainer, threads)] = explainer
+                        loaded = Loaded.of(path, threads, stack)
+                        explainers[engine_name(loaded.file, threads)] = loaded
                 report = measure(explainers, open_scene(), options)
             except EdgexError as error:
                 raise SystemExit(str(error)) from error

@@ -15,11 +15,11 @@ from edgex.legend import draw_legend
 from edgex.types import FloatArray, Image, Logits, ShownClass
 from edgex.view import View, drawing
 
-READ = "read"
+READ, STREAM = "read", "one stream"  # the latter: infer, by one stream of the engine that reads a file
 THREADS = {  # the threads of the live path, and what each of them does
     "read": ("read",),
     "preprocess": ("preprocess",),
-    "infer": ("infer",),
+    "infer": (STREAM,),  # as many threads as the engine has streams
     "compose": ("flicker", "compose", "legend"),
 }
 
@@ -107,10 +107,10 @@ class Bounds:
 
     Attributes
     ----------
-    stage_fps : 1 / the slowest thread's time for a frame, had each thread a core of its own
+    stage_fps : 1 / the slowest thread's time for a frame, had each thread a core of its own; of the streams together
     slowest : that thread
     cores_fps : all cores / the CPU time of a frame
-    sequential_fps : 1 / the sum of all stages, had nothing overlapped
+    sequential_fps : 1 / the sum of all stages, had nothing overlapped; inference then has the threads of a live source
     """
 
     stage_fps: float
@@ -119,14 +119,15 @@ class Bounds:
     sequential_fps: float
 
 
-def bounds_of(took: dict[str, Took], cores: int | None = None) -> Bounds:
-    """Return the bounds that follow from the stages' times."""
+def bounds_of(took: dict[str, Took], streams: int = 1, cores: int | None = None) -> Bounds:
+    """Return the bounds that follow from the stages' times, with so many streams of the engine."""
     threads = {name: sum(took[stage].wall_ms for stage in stages) for name, stages in THREADS.items()}
+    threads["infer"] /= streams
     slowest = max(threads, key=lambda name: threads[name])
     cores_ms = (cores or os.cpu_count() or 1) * 1e3
     return Bounds(
         stage_fps=1e3 / threads[slowest],
         slowest=slowest,
-        cores_fps=cores_ms / sum(each.cpu_ms for each in took.values()),
-        sequential_fps=1e3 / sum(threads.values()),
+        cores_fps=cores_ms / sum(each.cpu_ms for name, each in took.items() if name != "infer"),
+        sequential_fps=1e3 / sum(each.wall_ms for name, each in took.items() if name != STREAM),
     )

@@ -24,7 +24,7 @@ from benchmarks import drawing_peers
 from benchmarks.peers_aims import judged
 from benchmarks.peers_engines import measure_engines, measure_throughput
 from benchmarks.peers_frame import edgex_rivals
-from benchmarks.peers_rounds import Rival, table_of, times_of, with_threads
+from benchmarks.peers_rounds import Rival, ratio, table_of, times_of, with_threads
 from benchmarks.peers_scene import Scene, attempted, engines_of, int8_engines, numpy_composite, open_scene
 from benchmarks.rounds import describe_machine, load_average
 from edgex.compositors import open_compositor
@@ -57,10 +57,14 @@ def measure_frame(scene: Scene, engines: Engines, rounds: int, compiled: bool) -
             rivals[name], checks[name] = rival, check
         print(f"timing {', '.join(rivals)}", flush=True)
         spent = times_of(with_threads(rivals, scene.set_threads), rounds)
-    base = min(
-        (name for name in spent if name.startswith("edgex, ")), key=lambda name: sorted(spent[name])[rounds // 2]
+    base, fastest = (
+        min((name for name in spent if name.startswith(kind)), key=lambda name: sorted(spent[name])[rounds // 2])
+        for kind in ("edgex, ", "edgex pipeline, ")
     )
-    return {"base": base, "contenders": table_of(rivals, spent, base), "checks": checks, "missing": missing}
+    table = table_of(rivals, spent, base)
+    for name, row in table.items():
+        row["over_pipeline"] = ratio(spent[name], spent[fastest])
+    return {"base": base, "pipeline": fastest, "contenders": table, "checks": checks, "missing": missing}
 
 
 def _peers(scene: Scene, compiled: bool) -> dict[str, Callable[[], tuple[Rival, dict[str, Any]]]]:

@@ -44,10 +44,11 @@ def judged(report: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _aims(sections: dict[str, Any]) -> Iterator[Aim]:
     frame: dict[str, Any] = sections.get("frame", {"contenders": {}})
-    for name, bound in FASTER:
-        if name in frame["contenders"]:
-            over = frame["contenders"][name]["over_base"]
-            yield Aim(f"{frame['base']}: times as fast as {name}", bound, over["median"], over["lower"], over["upper"])
+    for ours, ratios, how in (("pipeline", "over_pipeline", "the rate of"), ("base", "over_base", "as fast as")):
+        for name, bound in FASTER:
+            if name in frame["contenders"]:
+                over = frame["contenders"][name][ratios]
+                yield Aim(f"{frame[ours]}: times {how} {name}", bound, over["median"], over["lower"], over["upper"])
     for row in sections.get("engines", ()):
         over = row["contenders"]["edgex"]["over_base"]
         what = f"{row['engine']}, batch {row['batch']}: time over the bare session's"

@@ -116,7 +116,7 @@ def run(
     """Explain pictures, a video, a stream or a camera: draw which pixels speak for the classes the classifier sees."""
     if (source is None) == (camera is None):
         raise UsageError("expected one of --source URI and --camera N, got " + ("none" if source is None else "both"))
-    from edgex.engines.choose import engine_threads
+    from edgex.engines.choose import cpu_share
     from edgex.explain import load
     from edgex.pipeline import RunOptions
     from edgex.pipeline import run as run_pipeline
@@ -135,8 +135,8 @@ def run(
     with contextlib.ExitStack() as stack:
         frames = open_source(source, live) if source is not None else open_camera(cast(str, camera), asked, live)
         stack.callback(frames.close)
-        threads = threads or engine_threads(model, frames.live)
-        explainer = stack.enter_context(load(model, backend, threads, trust=trust))
+        share = cpu_share(threads, frames.live)
+        explainer = stack.enter_context(load(model, backend, share.threads, trust=trust, streams=share.streams))
         view = LiveView(shown, explainer.labels)
         stopped = stack.enter_context(stop_signals())
         viewer = _open_viewer(serve, token, display, view, frames, explainer)

@@ -1,4 +1,4 @@
-"""A chain of stages, each in a thread of its own, through which items pass in order."""
+"""A chain of stages, each in threads of its own, through which items pass in order."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Generic, TypeVar
 
@@ -13,6 +14,68 @@ Item = TypeVar("Item")
 
 _POLL_S = 0.02  # how soon a stop is seen; the handler of a signal cannot wake a waiting thread by itself
 _GIVE_UP_S = 5.0  # that a forced end waits for a thread that hangs in native code
+
+
+@dataclass(frozen=True, slots=True)
+class Step(Generic[Item]):
+    """A stage.
+
+    Attributes
+    ----------
+    work : what is done with each item
+    threads : so many items are at this stage at once; with 1, the one comes after the other. They leave in order
+    """
+
+    work: Callable[[Item], object]
+    threads: int = 1
+
+
+@dataclass(slots=True)
+class _Seat(Generic[Item]):
+    """An item on its way to the next stage, where it may come before the stage ahead has done with it."""
+
+    item: Item
+    ready: threading.Event | None = None
+    failed: bool = False
+
+    def arrives(self) -> bool:
+        """Wait until it may be worked on, and tell whether it may."""
+        if self.ready is not None:
+            self.ready.wait()
+        return not self.failed
+
+
+@dataclass(slots=True)
+class _Stage(Generic[Item]):
+    """A step with where its items come from and go to, and the lock by which its threads keep their order."""
+
+    step: Step[Item]
+    arriving: SimpleQueue[_Seat[Item] | None]
+    onward: SimpleQueue[_Seat[Item] | None] | None
+    turn: threading.Lock = field(default_factory=threading.Lock)
+
+    def take(self) -> tuple[_Seat[Item], _Seat[Item]] | None:
+        """Return the next item's seat, and the one in which it goes on; None where there is no further one.
+
+        Where several threads are at work the seat goes onward at once: so the order is that of arrival.
+        """
+        with self.turn:
+            seat = self.arriving.get()
+            if seat is None:
+                self.arriving.put(None)  # for the other threads
+                return None
+            mine = _Seat(seat.item)
+            if self.step.threads > 1 and self.onward is not None:
+                mine.ready = threading.Event()
+                self.onward.put(mine)
+            return seat, mine
+
+    def give(self, mine: _Seat[Item]) -> None:
+        """Let an item go on that this stage has done with."""
+        if mine.ready is not None:
+            mine.ready.set()
+        elif self.onward is not None:
+            self.onward.put(mine)
 
 
 class Conveyor(Generic[Item]):
@@ -38,17 +101,15 @@ class Conveyor(Generic[Item]):
         self._failure: BaseException | None = None
         self._lock = threading.Lock()
 
-    def run(
-        self, items: Iterator[Item], stages: Sequence[Callable[[Item], object]], stopped: Callable[[], bool]
-    ) -> bool:
-        """Pass every item through every stage, in order, until the items end or `stopped` says so.
+    def run(self, items: Iterator[Item], steps: Sequence[Step[Item]], stopped: Callable[[], bool]) -> bool:
+        """Pass every item through every step, in order, until the items end or `stopped` says so.
 
-        Items that were fetched pass through all stages also after a stop.
+        Items that were fetched pass through all steps also after a stop.
 
         Parameters
         ----------
         items : fetched in a thread of its own
-        stages : what is done with each item; a stage is called with one item after the other, in a thread of its own
+        steps : what is done with each item; the last one has one thread
         stopped : asked many times a second; True ends the run
 
         Returns
@@ -59,16 +120,15 @@ class Conveyor(Generic[Item]):
         Raises
         ------
         BaseException
-            The first one that fetching or a stage raised, after all threads have ended.
+            The first one that fetching or a step raised, after all threads have ended.
         """
-        queues: list[SimpleQueue[Item | None]] = [SimpleQueue() for _ in stages]
+        queues: list[SimpleQueue[_Seat[Item] | None]] = [SimpleQueue() for _ in steps]
         threads = [threading.Thread(target=self._feed, args=(items, queues[0]), name="edgex-read", daemon=True)]
-        for position, function in enumerate(stages):
-            onward = queues[position + 1] if position + 1 < len(stages) else None
-            arguments = (function, queues[position], onward)
-            threads.append(
-                threading.Thread(target=self._work, args=arguments, name=f"edgex-{function.__name__}", daemon=True)
-            )
+        for step, arriving, onward in zip(steps, queues, [*queues[1:], None], strict=True):
+            stage, name = _Stage(step, arriving, onward), f"edgex-{step.work.__name__}"
+            threads += [
+                threading.Thread(target=self._work, args=(stage,), name=name, daemon=True) for _ in range(step.threads)
+            ]
         interrupted = False
         try:
             for thread in threads:
@@ -91,7 +151,7 @@ class Conveyor(Generic[Item]):
             raise self._failure
         return interrupted
 
-    def _feed(self, items: Iterator[Item], onward: SimpleQueue[Item | None]) -> None:
+    def _feed(self, items: Iterator[Item], onward: SimpleQueue[_Seat[Item] | None]) -> None:
         try:
             while True:
                 self._free.acquire()
@@ -102,32 +162,31 @@ class Conveyor(Generic[Item]):
                     break
                 for _ in range(self._weight(item) - 1):
                     self._free.acquire()
-                onward.put(item)
+                onward.put(_Seat(item))
         except BaseException as error:
             self._fail(error)
         finally:
             onward.put(None)
 
-    def _work(
-        self,
-        function: Callable[[Item], object],
-        arriving: SimpleQueue[Item | None],
-        onward: SimpleQueue[Item | None] | None,
-    ) -> None:
+    def _work(self, stage: _Stage[Item]) -> None:
         """Pass items on; when one fails, those ahead of it go their way and those behind it end here."""
-        while (item := arriving.get()) is not None:
+        while (taken := stage.take()) is not None:
+            seat, mine = taken
             try:
-                function(item)
+                mine.failed = not seat.arrives()
+                if not mine.failed:
+                    stage.step.work(seat.item)
             except BaseException as error:
+                mine.failed = True
                 self._fail(error)
+            stage.give(mine)
+            if mine.failed:
                 break
-            if onward is not None:
-                onward.put(item)
-            else:
-                self._free.release(self._weight(item))
-            item = None  # let it go before the wait for the next one
-        if onward is not None:
-            onward.put(None)
+            if stage.onward is None:
+                self._free.release(self._weight(seat.item))
+            del taken, seat, mine  # let the item go before the wait for the next one
+        if stage.onward is not None:
+            stage.onward.put(None)
 
     def _weight(self, item: Item) -> int:
         return max(1, min(self._room, self._weigh(item)))

@@ -53,6 +53,7 @@ def load(
     threads: int | None = None,
     compositor: str = "auto",
     trust: bool = False,
+    streams: int = 1,
 ) -> Explainer:
     """Load a model file.
 
@@ -60,21 +61,22 @@ def load(
     ----------
     path : a bundle, an Explainer-only ONNX, or an engine built from one; None is the shipped bundle
     backend : name of a backend, or "auto"; one named explicitly never falls back
-    threads : CPU threads of the engine, or None for the backend's own choice
+    threads : CPU threads of one inference, or None for the backend's own choice
     compositor : name of a compositor, or "auto"
     trust : open an engine file although nothing says where it comes from, or that it is as it was built
+    streams : inferences at once on a CPU, `threads` each; for the throughput of `pipeline.run` on files
 
     Raises
     ------
     ModelError
         If the file cannot be loaded, or has no manifest.
     UsageError
-        If the backend or compositor is not known, the file was built for another backend, or `threads` is below 1.
+        If the backend or compositor is not known, the file was built for another backend, or `threads` or `streams` is below 1.
     MissingDependencyError
         If the backend is not installed.
     """
     blend = open_compositor(compositor)
-    engine = open_engine(shipped_bundle() if path is None else Path(path), backend, threads, trust)
+    engine = open_engine(shipped_bundle() if path is None else Path(path), backend, threads, trust, streams)
     try:
         return Explainer(engine, blend)
     except BaseException:

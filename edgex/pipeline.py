@@ -1,4 +1,4 @@
-"""The live path: read, preprocess, infer, compose, write, each stage in a thread of its own, frames in order."""
+"""The live path: read, preprocess, infer, compose, write, each stage in threads of its own, frames in order."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from threading import Event
 from typing import TYPE_CHECKING
 
-from edgex.conveyor import Conveyor
+from edgex.conveyor import Conveyor, Step
 from edgex.errors import UsageError
 from edgex.explain import Explainer
 from edgex.outputs import Outputs
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from edgex.sinks import Sink
     from edgex.sources import Source
 
-_ROOM = 6  # frames at work at once: one a stage and one to spare
+_ROOM = 6  # frames at work at once: one a stage and one to spare; one more for each further stream of the engine
 _ROOM_LIVE = 2  # one before and one behind the network: more would wait, and grow old
 _PIXELS_A_PLACE = 16_000_000  # a larger picture takes the place of several, so that memory stays bounded
 
@@ -111,8 +111,10 @@ def run(
         )
         stages.warm_up()
         start = time.perf_counter()
-        belt: Conveyor[Passage] = Conveyor(_ROOM_LIVE if source.live else _ROOM, source.stop, _places)
-        steps = (stages.preprocess, stages.infer, stages.compose, stages.write)
+        streams = 1 if source.live else explainer.engine.streams
+        room = _ROOM_LIVE if source.live else _ROOM + streams - 1
+        belt: Conveyor[Passage] = Conveyor(room, source.stop, _places)
+        steps = (Step(stages.preprocess), Step(stages.infer, streams), Step(stages.compose), Step(stages.write))
         interrupted = belt.run(_passages(source, options, belt.ending), steps, stopped)
         outputs.close()
     except BaseException as error:

@@ -40,7 +40,9 @@ class Passage:
 
 
 class Stages:
-    """What happens to every frame, in this order: preprocess, infer, compose, write. Each has a thread of its own.
+    """What happens to every frame, in this order: preprocess, infer, compose, write. Each has threads of its own.
+
+    Only infer may be called by several threads at once; the others keep what lasts from frame to frame.
 
     Parameters
     ----------

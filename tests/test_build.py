@@ -22,9 +22,8 @@ from edgex.build_plan import PlanRequest
 from edgex.build_trial import ENGINE, MODEL, advice, require_precision
 from edgex.calibrate import CalibrateOptions, calibrate
 from edgex.calibration import calibration_path
-from edgex.cores import usable_cores
 from edgex.engines import open_network, tensorrt_api
-from edgex.engines.choose import engine_threads, reason_missing
+from edgex.engines.choose import reason_missing
 from edgex.errors import FidelityError, ModelError, SinkError, SourceError, UsageError
 from edgex.fidelity import Budget
 from edgex.image_input import image_input
@@ -111,13 +110,6 @@ def test_an_engine_is_named_after_what_it_is(calibrated: Path, precision: str, b
     assert (manifest.backend, manifest.precision, manifest.source) == (backend, precision, "small.onnx")
     assert manifest.source_sha256 == read_onnx(calibrated).sha256
     assert outputs(found.path)["mask_logits"].shape == (1, 3, 8, 8)
-
-
-def test_an_int8_engine_that_reads_a_file_leaves_a_core_to_the_other_stages(calibrated: Path) -> None:
-    int8, fp32 = (built(calibrated, precision).path for precision in ("int8", "fp32"))
-    assert engine_threads(int8, live=False) == max(1, len(usable_cores()) - 1)
-    assert [engine_threads(path, live=False) for path in (fp32, calibrated, None)] == [None, None, None]
-    assert engine_threads(int8, live=True) is None
 
 
 def _plain(manifest: BuildManifest) -> dict[str, object]:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgex.conveyor import Conveyor
+from edgex.conveyor import Conveyor, Step
 
 LONG_S = 30.0  # a test that waits so long has failed
 
 
 def move(items, *stages, room=4, halt=lambda: None, stopped=lambda: False, weigh=lambda item: 1) -> bool:
     belt = Conveyor(room, halt, weigh)
-    interrupted = belt.run(iter(items), stages, stopped)
+    steps = [each if isinstance(each, Step) else Step(each) for each in stages]
+    interrupted = belt.run(iter(items), steps, stopped)
     assert [thread.name for thread in threading.enumerate() if thread.name.startswith("edgex-")] == []
     return interrupted
 
@@ -37,6 +39,43 @@ def test_stages_work_at_the_same_time() -> None:
         return lambda item: meeting.wait() if item == at else None
 
     move(range(1, 4), meet(3), meet(2), meet(1), room=3)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 60), st.integers(2, 5), st.integers(1, 7))
+def test_items_that_are_at_one_stage_at_once_leave_it_in_order(count: int, threads: int, room: int) -> None:
+    first, second = [], []
+
+    def dawdle(item: int) -> None:
+        time.sleep(item * 7 % 5 * 1e-4)
+        first.append(item)
+
+    steps = (Step(dawdle, threads), Step(lambda item: None, threads), Step(second.append))
+    assert not move(range(1, count + 1), *steps, room=room)
+    assert sorted(first) == second == list(range(1, count + 1))
+
+
+def test_a_stage_of_three_threads_works_on_three_items_at_once() -> None:
+    meeting = threading.Barrier(3, timeout=LONG_S)
+    seen: list[int] = []
+    move(range(9), Step(lambda item: meeting.wait(), 3), Step(seen.append), room=3)
+    assert seen == list(range(9))
+
+
+def test_what_one_of_several_threads_raises_lets_the_items_ahead_go_their_way() -> None:
+    finished: list[int] = []
+    behind = threading.Event()
+
+    def work(item: int) -> None:
+        if item == 6:
+            behind.set()
+        if item == 5:
+            assert behind.wait(LONG_S)  # the one behind it is done first, and yet does not come out
+            raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        move(itertools.count(1), Step(work, 2), Step(lambda item: None, 2), Step(finished.append))
+    assert finished == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize(("room", "weight", "most"), [(1, 1, 1), (3, 1, 3), (4, 2, 2), (4, 9, 1)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 from collections.abc import Iterator
@@ -146,6 +147,20 @@ def test_a_video_becomes_a_video(tmp_path: Path, explainer: Explainer) -> None:
     summary = run(source, explainer, sinks)
     assert summary.frames == 12 == len(read_clip(tmp_path / "b.mp4"))
     assert summary.frames_per_second > 0
+
+
+def test_an_engine_of_several_streams_gives_the_same_frames_in_the_same_order(bundle: Path) -> None:
+    seen = []
+    for streams in (1, 3):
+        with (
+            edgex.load(bundle, threads=1, streams=streams) as explainer,
+            contextlib.closing(open_source("synthetic:96x64")) as source,
+        ):
+            sink = Keep()
+            run(source, explainer, [sink], View(top=2, threshold=0.0), RunOptions(40, smooth_s=0.2))
+            seen.append([(s.frame.index, s.shown, s.record["flicker"], s.picture.tobytes()) for s in sink.shots])
+    assert [index for index, *_ in seen[0]] == list(range(40))
+    assert seen[0] == seen[1]
 
 
 def test_the_limit_ends_the_run(tmp_path: Path, explainer: Explainer) -> None:

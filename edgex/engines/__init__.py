@@ -2,7 +2,7 @@
 
 A backend is one file of this folder with these functions; both flavours of TensorRT share one:
 
-- `open(path: Path, threads: int | None) -> Network`
+- `open(path: Path, threads: int | None, streams: int) -> Network`
 - `version() -> str`, `device() -> str`: what the precision and speed that were measured hang on
 - `reason_missing() -> str`: why it cannot run here, in one sentence; empty where it can
 - `achieved(network: Network) -> dict`: layer kind -> precision -> number of layers, as the backend itself tells
@@ -33,7 +33,9 @@ __all__ = ["AUTO", "BACKENDS", "Engine", "Network", "open_engine", "open_network
 log = logging.getLogger(__name__)
 
 
-def open_network(path: Path, backend: str = "auto", threads: int | None = None, trust: bool = False) -> Network:
+def open_network(
+    path: Path, backend: str = "auto", threads: int | None = None, trust: bool = False, streams: int = 1
+) -> Network:
     """Load any model with one image input into a backend.
 
     Parameters
@@ -41,7 +43,8 @@ def open_network(path: Path, backend: str = "auto", threads: int | None = None, 
     path : an ONNX file, or an engine file with its sidecar
     backend : one of BACKENDS, or "auto": the one that the file was built for, else the first of AUTO that works, and
         the log says why one was passed over; a backend named explicitly never falls back
-    threads : CPU threads, or None for the backend's own choice
+    threads : CPU threads of one inference, or None for the backend's own choice
+    streams : inferences at once on a CPU, `threads` each; for throughput
     trust : open an engine file although it has no sidecar, or is not as its sidecar says
 
     Raises
@@ -53,16 +56,18 @@ def open_network(path: Path, backend: str = "auto", threads: int | None = None, 
     ModelError
         If the file cannot be loaded, or is not as its sidecar says.
     """
-    return _open(path, backend, threads, trust, bundle=False)
+    return _open(path, backend, threads, trust, streams, bundle=False)
 
 
-def open_engine(path: Path, backend: str = "auto", threads: int | None = None, trust: bool = False) -> Engine:
+def open_engine(
+    path: Path, backend: str = "auto", threads: int | None = None, trust: bool = False, streams: int = 1
+) -> Engine:
     """Load a bundle, an Explainer-only ONNX, or an engine built from one, into a backend.
 
     Parameters and errors are those of `open_network`; besides, ModelError if the model has no mask logits or its
     manifest contradicts it.
     """
-    network = _open(path, backend, threads, trust, bundle=True)
+    network = _open(path, backend, threads, trust, streams, bundle=True)
     try:
         return Engine(network)
     except BaseException:
@@ -70,9 +75,9 @@ def open_engine(path: Path, backend: str = "auto", threads: int | None = None, t
         raise
 
 
-def _open(path: Path, backend: str, threads: int | None, trust: bool, bundle: bool) -> Network:
+def _open(path: Path, backend: str, threads: int | None, trust: bool, streams: int, bundle: bool) -> Network:
     require_backend(backend)
-    require_threads(threads)
+    require_threads(threads, streams)
     built = read_sidecar(path) if path.name else None  # "." and "/" have no name to put a suffix to
     backend = backend_for(path, built, backend, trust)
     if is_engine(path, built):
@@ -82,20 +87,20 @@ def _open(path: Path, backend: str, threads: int | None, trust: bool, bundle: bo
     if bundle:  # a graph that is none is refused by what it lacks, before a backend meets it
         check_bundle(path, file.inputs, file.outputs, file.manifest())
     if backend != "auto":
-        return _load(file, backend, threads, built)
+        return _load(file, backend, threads, built, streams)
     for each in AUTO[:-1]:
         try:
             reason = reason_passed_over(each)
             if not reason:
-                network = _load(file, each, threads, built)
+                network = _load(file, each, threads, built, streams)
                 log.info("backend %s", each)
                 return network
         except EdgexError as error:
             reason = str(error)
         log.info("backend %s passed over: %s", each, reason)
-    return _load(file, AUTO[-1], threads, built)
+    return _load(file, AUTO[-1], threads, built, streams)
 
 
-def _load(file: OnnxFile, backend: str, threads: int | None, built: BuildManifest | None) -> Network:
-    network: Network = module_of(backend).load(file, threads, built)
+def _load(file: OnnxFile, backend: str, threads: int | None, built: BuildManifest | None, streams: int) -> Network:
+    network: Network = module_of(backend).load(file, threads, built, streams)
     return network

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from edgex.build_manifest import BuildManifest, read_sidecar, require_untouched, sidecar
+from edgex.build_manifest import BuildManifest, require_untouched, sidecar
 from edgex.cores import usable_cores
 from edgex.engines import cpu
 from edgex.errors import ModelError, UsageError
@@ -20,6 +20,7 @@ TENSORRT = ("tensorrt", "tensorrt-rtx")  # two flavours of one module; they run 
 # The order in which "auto" tries them on an ONNX file. OpenVINO was measured faster on x86: DeepLabV3-ResNet50 at 224 x
 # 224 in FP32 114 ms to 226, LR-ASPP 3.9 to 5.8. It is not tried elsewhere; ONNX Runtime is always there.
 AUTO = ("openvino", "onnxruntime")
+MOST_STREAMS = 4  # of one engine: reading and drawing keep up with no more
 ENGINE_SUFFIXES = (".engine", ".plan", ".trt")
 
 
@@ -131,11 +132,21 @@ def _require_home(path: Path, built: BuildManifest) -> None:
         )
 
 
-def engine_threads(model: Path | None, live: bool) -> int | None:
-    """Return how many CPU threads an engine gets in `edgex run`, or None for the backend's own choice: every core.
+class CpuShare(NamedTuple):
+    """How an engine uses a CPU: `streams` inferences at once, each on `threads`; None is the backend's own choice."""
 
-    An INT8 engine that reads a file gets all cores but one: it is so quick that reading and drawing need a core of
-    their own. On two cores that gains a tenth to a sixth; FP32 would lose as much, and a live frame wants every core.
+    threads: int | None
+    streams: int
+
+
+def cpu_share(threads: int | None, live: bool) -> CpuShare:
+    """Return how an engine uses the CPU in `edgex run`.
+
+    Who names a number of threads gets just those. A live frame is to be done soon, so it gets every core; the frames of
+    a file are to be done fast, and several at once on a core each do not wait for one another's threads.
     """
-    built = None if live or model is None or not model.name else read_sidecar(model)
-    return max(1, len(usable_cores()) - 1) if built is not None and built.precision == "int8" else None
+    if threads is not None or live:
+        return CpuShare(threads, 1)
+    cores = len(usable_cores())
+    streams = min(cores, MOST_STREAMS)
+    return CpuShare(cores // streams, streams)

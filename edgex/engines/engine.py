@@ -21,6 +21,7 @@ class Engine:
     path : the file that was opened
     manifest : what the file says of itself, or None when it has no manifest
     input_shape : [N or None, 3, H, W]; None where the model takes any batch
+    streams : how many batches it infers at once; further threads wait
 
     Raises
     ------
@@ -33,6 +34,7 @@ class Engine:
         self.backend = network.backend
         self.path = network.path
         self.manifest = network.manifest
+        self.streams = network.streams
         self.input_shape = check_bundle(network.path, (network.input,), network.outputs, network.manifest)
 
     def infer(self, image: FloatArray) -> Logits:

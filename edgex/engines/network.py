@@ -29,6 +29,7 @@ class Network(Protocol):
     manifest : what the file says of itself, or None when it has no manifest
     input : name, dtype and shape of the image input
     outputs : name, dtype and shape of each output, in the order of the graph
+    streams : how many batches it infers at once; further threads wait
     """
 
     @property
@@ -41,6 +42,8 @@ class Network(Protocol):
     def input(self) -> TensorSpec: ...
     @property
     def outputs(self) -> tuple[TensorSpec, ...]: ...
+    @property
+    def streams(self) -> int: ...
 
     def run(self, image: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Infer a batch.
@@ -67,10 +70,12 @@ class Network(Protocol):
         ...
 
 
-def require_threads(threads: int | None) -> None:
-    """Raise UsageError unless `threads` is None or a number of CPU threads that a machine may have."""
+def require_threads(threads: int | None, streams: int = 1) -> None:
+    """Raise UsageError unless `threads` is None or a number of CPU threads that a machine may have; `streams`, too."""
     if threads is not None and not 1 <= threads <= MOST_THREADS:
         raise UsageError(f"expected 1 to {MOST_THREADS} threads, got {threads}; give one a core, or leave it out")
+    if not 1 <= streams <= MOST_THREADS:
+        raise UsageError(f"expected 1 to {MOST_THREADS} streams, got {streams}; give one a core at most")
 
 
 def image_input_of(file: OnnxFile) -> TensorSpec:

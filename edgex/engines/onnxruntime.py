@@ -42,28 +42,31 @@ def reason_missing() -> str:
     return ""
 
 
-def open(path: Path, threads: int | None = None) -> OnnxRuntimeNetwork:
+def open(path: Path, threads: int | None = None, streams: int = 1) -> OnnxRuntimeNetwork:
     """Load an ONNX file.
 
     Parameters
     ----------
     path : the ONNX file, of one input
     threads : CPU threads of one inference; None is one per physical core
+    streams : inferences at once; a session takes any number, so this only says how many are meant
 
     Raises
     ------
     UsageError
-        If `threads` is not 1 to 256.
+        If `threads` or `streams` is not 1 to 256.
     ModelError
         If the file cannot be loaded.
     """
-    return load(read_onnx(path), threads)
+    return load(read_onnx(path), threads, streams=streams)
 
 
-def load(file: OnnxFile, threads: int | None = None, built: BuildManifest | None = None) -> OnnxRuntimeNetwork:
+def load(
+    file: OnnxFile, threads: int | None = None, built: BuildManifest | None = None, streams: int = 1
+) -> OnnxRuntimeNetwork:
     """Load an ONNX file that was read; see `open`. `built`, its sidecar, changes nothing: the graph says it all."""
-    require_threads(threads)
-    return OnnxRuntimeNetwork(file, _session(file.path, threads))
+    require_threads(threads, streams)
+    return OnnxRuntimeNetwork(file, _session(file.path, threads), streams)
 
 
 def achieved(network: OnnxRuntimeNetwork) -> dict[str, dict[str, int]]:
@@ -94,13 +97,14 @@ class OnnxRuntimeNetwork:
 
     backend = "onnxruntime"
 
-    def __init__(self, file: OnnxFile, session: Any) -> None:
+    def __init__(self, file: OnnxFile, session: Any, streams: int = 1) -> None:
         import onnxruntime
 
         self.path = file.path
         self.manifest = file.manifest()
         self.input = image_input_of(file)
         self.outputs = file.outputs
+        self.streams = streams
         self._names = [spec.name for spec in file.outputs]
         self._session: Any | None = session
         self._options = onnxruntime.RunOptions()

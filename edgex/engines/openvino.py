@@ -11,6 +11,7 @@ import re
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -49,30 +50,33 @@ def reason_missing() -> str:
     return ""
 
 
-def open(path: Path, threads: int | None = None) -> OpenVinoNetwork:
+def open(path: Path, threads: int | None = None, streams: int = 1) -> OpenVinoNetwork:
     """Load an ONNX file.
 
     Parameters
     ----------
     path : the ONNX file, of one input; half precision is used only where its sidecar says fp16
-    threads : CPU threads of one inference; None is one per physical core
+    threads : CPU threads of one inference; None is one per physical core, shared out among the streams
+    streams : inferences at once
 
     Raises
     ------
     UsageError
-        If `threads` is not 1 to 256.
+        If `threads` or `streams` is not 1 to 256.
     MissingDependencyError
         If OpenVINO is not installed.
     ModelError
         If the file cannot be loaded, or needs half precision that this CPU does not have.
     """
-    return load(read_onnx(path), threads, read_sidecar(path))
+    return load(read_onnx(path), threads, read_sidecar(path), streams)
 
 
-def load(file: OnnxFile, threads: int | None = None, built: BuildManifest | None = None) -> OpenVinoNetwork:
+def load(
+    file: OnnxFile, threads: int | None = None, built: BuildManifest | None = None, streams: int = 1
+) -> OpenVinoNetwork:
     """Load an ONNX file that was read, with what its sidecar says; see `open`."""
-    require_threads(threads)
-    return OpenVinoNetwork(file, threads, half=built is not None and built.precision == "fp16")
+    require_threads(threads, streams)
+    return OpenVinoNetwork(file, threads, streams, half=built is not None and built.precision == "fp16")
 
 
 def achieved(network: OpenVinoNetwork) -> dict[str, dict[str, int]]:
@@ -84,7 +88,7 @@ def achieved(network: OpenVinoNetwork) -> dict[str, dict[str, int]]:
 
 
 class OpenVinoNetwork:
-    """A model in OpenVINO; see Network. Threads may share it: a lock lets one at a time in.
+    """A model in OpenVINO; see Network. Threads may share it: as many infer at once as it has streams.
 
     A model of any batch is compiled for the size of batch that comes, each of the newest four sizes once: where
     OpenVINO knows the size it is about a tenth faster. A model that cannot be is compiled for all sizes at once.
@@ -92,14 +96,15 @@ class OpenVinoNetwork:
 
     backend = "openvino"
 
-    def __init__(self, file: OnnxFile, threads: int | None, half: bool = False) -> None:
+    def __init__(self, file: OnnxFile, threads: int | None, streams: int = 1, half: bool = False) -> None:
         self.path = file.path
         self.manifest = file.manifest()
         self.input = image_input_of(file)
         self.outputs = file.outputs
+        self.streams = streams
         _require_sound(file.path)
         self._lock = threading.Lock()
-        self._core: Any | None = _core(file.path, threads, half)
+        self._core: Any | None = _core(file.path, threads, streams, half)
         self._sized: dict[int, _Compiled] = {}  # by batch
         self._any: _Compiled | None = None
         batch, *sides = self.input.shape or (1,)
@@ -111,7 +116,8 @@ class OpenVinoNetwork:
             if self._core is None:
                 raise closed(self.path)
             require_fitting(self.input, image)
-            return self._compiled_for(len(image)).infer(image)
+            compiled = self._compiled_for(len(image))
+        return compiled.infer(image)
 
     def achieved(self) -> dict[str, dict[str, int]]:
         """Return layer kind -> precision -> number of layers, as the compiled model tells."""
@@ -129,7 +135,7 @@ class OpenVinoNetwork:
         """Return the model compiled for this batch, or for any where it counts on a batch of its own or of any size."""
         if self._sides is not None and batch not in self._sized:
             try:
-                compiled = _Compiled(self._core, self.path, self.outputs, [batch, *self._sides])
+                compiled = _Compiled(self._core, self.path, self.outputs, self.streams, [batch, *self._sides])
                 if len(self._sized) == _SIZES:
                     del self._sized[next(iter(self._sized))]
                 self._sized[batch] = compiled
@@ -138,15 +144,20 @@ class OpenVinoNetwork:
         if batch in self._sized:
             return self._sized[batch]
         if self._any is None:
-            self._any = _Compiled(self._core, self.path, self.outputs)
+            self._any = _Compiled(self._core, self.path, self.outputs, self.streams)
         return self._any
 
 
 class _Compiled:
-    """A model compiled for one shape of its input, or for any that it takes, with the one request that infers."""
+    """A model compiled for one shape of its input, or for any that it takes, with a request for each stream."""
 
     def __init__(
-        self, core: Any, path: Path, outputs: tuple[TensorSpec, ...], shape: Sequence[Axis] | None = None
+        self,
+        core: Any,
+        path: Path,
+        outputs: tuple[TensorSpec, ...],
+        streams: int,
+        shape: Sequence[Axis] | None = None,
     ) -> None:
         self.path = path
         try:
@@ -155,17 +166,22 @@ class _Compiled:
             if shape is not None:
                 model.reshape({0: list(shape)})
             self._model = core.compile_model(model, DEVICE)
-            self._request = self._model.create_infer_request()
+            self._idle: SimpleQueue[Any] = SimpleQueue()  # requests that nobody waits for
+            for _ in range(streams):
+                self._idle.put(self._model.create_infer_request())
             self._names = _positions(self._model.outputs, outputs)
         except Exception as error:  # OpenVINO raises RuntimeError and what its Python layer meets
             raise _cannot("load", path, error) from error
 
     def infer(self, image: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        request = self._idle.get()
         try:
-            found = self._request.infer([np.ascontiguousarray(image)], share_inputs=True)  # the outputs are copies
+            found = request.infer([np.ascontiguousarray(image)], share_inputs=True)  # the outputs are copies
             return {name: found[position] for name, position in self._names.items()}
         except Exception as error:  # see above
             raise _cannot("infer", self.path, error) from error
+        finally:
+            self._idle.put(request)
 
     def achieved(self) -> dict[str, dict[str, int]]:
         found: dict[str, dict[str, int]] = {}
@@ -179,7 +195,7 @@ class _Compiled:
         return dict(sorted(found.items()))
 
 
-def _core(path: Path, threads: int | None, half: bool) -> Any:
+def _core(path: Path, threads: int | None, streams: int, half: bool) -> Any:
     core = require("openvino").Core()
     if half and "FP16" not in core.get_property(DEVICE, "OPTIMIZATION_CAPABILITIES"):
         raise ModelError(
@@ -189,9 +205,10 @@ def _core(path: Path, threads: int | None, half: bool) -> Any:
     core.set_property({"ENABLE_MMAP": False})  # a weight file that is replaced while it is mapped ends the program
     options = {
         "INFERENCE_PRECISION_HINT": "f16" if half else "f32",
-        "PERFORMANCE_HINT": "LATENCY",
+        "PERFORMANCE_HINT": "LATENCY" if streams == 1 else "THROUGHPUT",
+        **({} if streams == 1 else {"NUM_STREAMS": streams}),
         "ENABLE_CPU_PINNING": False,  # the kernels that draw run on the same cores; measured, it costs nothing
-        **({} if threads is None else {"INFERENCE_NUM_THREADS": threads}),
+        **({} if threads is None else {"INFERENCE_NUM_THREADS": threads * streams}),
     }
     core.set_property(DEVICE, options)
     return core

@@ -37,6 +37,7 @@ def row(ms: float, over: float = 1.0) -> dict[str, Any]:
 def peers() -> dict[str, Any]:
     frame = {
         "base": "edgex, x",
+        "pipeline": "edgex pipeline, x",
         "contenders": {"pytorch-grad-cam": row(120.0, 30.0), "edgex, x": row(4.0), "edgex pipeline, x": row(3.5)},
         "checks": {"edgex, x": {"apart": 0.0}, "pytorch-grad-cam": {"correlation_with_masks": [0.8, None, 0.7]}},
         "missing": {"captum": "not measured: no such package"},

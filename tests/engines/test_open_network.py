@@ -6,6 +6,7 @@ import logging
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,7 +16,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from edgex.build_manifest import sidecar
+from edgex.cores import usable_cores
 from edgex.engines import AUTO, BACKENDS, cpu, open_engine, open_network
+from edgex.engines.choose import MOST_STREAMS, cpu_share
 from edgex.errors import ModelError, UsageError
 from edgex.explain import load
 from tests.bundles import write_bundle
@@ -92,6 +95,32 @@ def test_a_backend_that_is_named_never_falls_back(bundle: Path) -> None:
     said = python(code, bundle)
     assert said.startswith("expected the package openvino, got ")
     assert said.endswith("run: pip install 'edgex[openvino]'\n")
+
+
+@pytest.mark.parametrize("backend", ONNX_BACKENDS)
+def test_an_engine_of_several_streams_gives_each_thread_its_own_answer(bundle: Path, backend: str) -> None:
+    pictures = [noise(1) * scale for scale in np.linspace(-2.0, 2.0, 24, dtype=np.float32)]
+    alone = open_engine(bundle, backend, threads=1)
+    engine = open_engine(bundle, backend, threads=1, streams=3)
+    assert (alone.streams, engine.streams) == (1, 3)
+    with ThreadPoolExecutor(6) as pool:  # more threads than streams: some of them wait
+        found = list(pool.map(engine.infer, pictures))
+    for picture, logits in zip(pictures, found, strict=True):
+        np.testing.assert_allclose(logits.mask_logits, alone.infer(picture).mask_logits, atol=1e-5)
+    engine.close()
+    with pytest.raises(ModelError, match="closed"):
+        engine.infer(pictures[0])
+
+
+def test_files_get_a_stream_a_core_and_a_live_source_every_core() -> None:
+    cores = len(usable_cores())
+    assert cpu_share(None, live=True) == (None, 1)
+    assert [cpu_share(threads, live) for threads in (1, 3) for live in (True, False)] == [(1, 1)] * 2 + [(3, 1)] * 2
+    share = cpu_share(None, live=False)
+    assert share.streams == min(cores, MOST_STREAMS)
+    assert share.threads == cores // share.streams
+    with pytest.raises(UsageError, match="streams"):
+        open_network(Path("none.onnx"), streams=0)
 
 
 def test_an_unknown_backend_and_odd_threads_are_wrong_usage(bundle: Path) -> None:

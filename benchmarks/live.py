@@ -47,7 +47,7 @@ class Options:
 
     Attributes
     ----------
-    threads : CPU threads of the engine, 0 is the default of `edgex run`; each is run as file and as camera, to null sink
+    threads : CPU threads of the engine, 0 is the default of `edgex run`; each runs as file and as camera, to null sink
     rounds : of which one more is thrown away
     seconds : that a camera films
     calm_s : how long others are waited for before each run

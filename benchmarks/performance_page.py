@@ -173,8 +173,8 @@ def _frame(report: Mapping[str, Any], frame: Mapping[str, Any], origin: str) -> 
     yield (
         f"A {width} × {height} BGR frame in memory; all {report['classes']} classes explained; "
         f"{', '.join(report['drawn'])} drawn; a picture of the same size out.\n"
-        f"{report['rounds']} rounds; the table's ratios are to {frame['base']}, one frame after the other; the aims are "
-        f"held against the rate of {frame['pipeline']}, too, whose frames overlap as in `edgex run`."
+        f"{report['rounds']} rounds; the table's ratios are to {frame['base']}, one frame after the other; the aims "
+        f"hold against the rate of {frame['pipeline']}, too, whose frames overlap as in `edgex run`."
     )
     yield "![Milliseconds per frame for edgex and its peers](pictures/peers.png)"
     yield times_table(frame["contenders"], "who", "over the quickest edgex call")

@@ -14,6 +14,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
+from benchmarks import page as page_of
 from benchmarks import precision, precision_tables
 from benchmarks.precision_engines import bare_onnxruntime, build_engine, calibrate_model, require_same
 from benchmarks.precision_models import SIDE, Model, export_untrained, open_model, untrained
@@ -227,7 +228,7 @@ def test_tables_show_every_engine_and_fill_the_page(report: dict[str, Any], tmp_
         name: {line.count("|") for line in text.splitlines()} for name, text in texts.items() if name != "machine"
     }
     assert all(len(columns) == 1 for columns in widths.values()), widths
-    page = precision_tables.filled(precision_tables.PAGE.read_text(encoding="utf-8"), texts)
+    page = page_of.filled(precision_tables.PAGE.read_text(encoding="utf-8"), texts)
     for name, text in texts.items():
         assert f"<!-- table: {name} -->\n{text}\n<!-- end -->" in page
 

@@ -88,6 +88,31 @@ def test_a_class_that_is_switched_off_leaves_the_picture(
     assert complaints == []
 
 
+SLOW_TO_SEND = """() => {
+    const send = WebSocket.prototype.send;
+    WebSocket.prototype.send = function (text) { setTimeout(() => send.call(this, text), 400); };
+}"""
+WATCHED = """() => new Promise((done) => {
+    const seen = [], input = document.querySelector("#classes input"), start = performance.now();
+    const look = () => {
+        seen.push(input.checked);
+        if (performance.now() - start < 300) requestAnimationFrame(look); else done(seen);
+    };
+    input.click();
+    look();
+})"""
+
+
+def test_a_switch_is_not_put_back_by_a_state_of_before(running: Viewer, open_page: Callable[..., Any]) -> None:
+    page = open_page(running.sink.url)
+    wait_for(page, lambda seen: far(seen[0], (255, 0, 0)))
+    page.evaluate(SLOW_TO_SEND)  # meanwhile the server says ten times a second that the class is on
+    seen = page.evaluate(WATCHED)
+    assert len(seen) > 3
+    assert not any(seen)
+    until(lambda: running.view.current.hidden == {LABELS[0]})
+
+
 def test_style_threshold_and_opacity_change_the_picture(
     running: Viewer, open_page: Callable[..., Any], complaints: list[str]
 ) -> None:

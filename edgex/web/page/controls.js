@@ -1,20 +1,21 @@
 // The list of classes, and how they are drawn. The server's view is the truth: what it sends is shown, by all pages.
+// Only what was just changed here is not changed back by a state of before.
 const LONG_LIST = 14; // beyond, the list is searched and ordered by score
 const ORDER_MS = 2000;
-const HOLD_MS = 700; // a slider that was just moved is not moved back by a state of before
+const HOLD_MS = 700; // in which the server's answer comes
 const byId = (id) => document.getElementById(id);
 const percent = (value) => `${Math.round(value * 100)} %`;
 
 export class Controls {
-  constructor(change) {
-    this.change = change;
+  constructor(send) {
+    this.send = send;
     this.rows = [];
-    this.view = null;
-    this.heldMs = {};
+    this.state = this.view = null;
+    this.held = {}; // what was just changed, until when it is shown whatever the server says
     this.orderedMs = 0;
     for (const name of ["opacity", "threshold", "top"]) {
       const input = byId(name);
-      input.addEventListener("input", () => this.set(name, Number(input.value)));
+      input.addEventListener("input", () => this.change({ [name]: Number(input.value) }));
     }
     for (const input of document.querySelectorAll("#mode input")) {
       input.addEventListener("change", () => this.choose(input.value === "choose"));
@@ -66,9 +67,18 @@ export class Controls {
     return { label, item, line, score, input, fill, text: "" };
   }
 
-  show({ view, scores, shown }) {
+  change(fields) {
+    const untilMs = performance.now() + HOLD_MS;
+    for (const [name, value] of Object.entries(fields)) this.held[name] = { value, untilMs };
+    this.send(fields);
+    if (this.state !== null) this.show(this.state);
+  }
+
+  show(state) {
+    const { scores, shown } = state, view = { ...state.view }, nowMs = performance.now();
+    for (const [name, { value, untilMs }] of Object.entries(this.held)) if (nowMs < untilMs) view[name] = value;
+    this.state = state;
     this.view = view;
-    this.hasScores = scores !== null;
     const chosen = view.classes !== null;
     for (const input of document.querySelectorAll("#mode input")) {
       input.checked = (input.value === "choose") === chosen;
@@ -104,24 +114,16 @@ export class Controls {
   }
 
   slide(name, value, text) {
-    if (performance.now() - (this.heldMs[name] ?? -HOLD_MS) < HOLD_MS) return;
     byId(name).value = value;
     byId(`${name}-out`).textContent = text;
     byId(name).setAttribute("aria-valuetext", text);
-  }
-
-  set(name, value) {
-    this.heldMs[name] = performance.now();
-    byId(name).value = value;
-    byId(`${name}-out`).textContent = name === "opacity" ? percent(value) : name === "top" ? value : value.toFixed(2);
-    this.change({ [name]: value });
   }
 
   // Moves a slider by so many steps, as the keys do.
   step(name, steps) {
     const input = byId(name);
     const value = Number(input.value) + steps * (name === "top" ? 1 : 0.05);
-    this.set(name, Number(Math.min(Number(input.max), Math.max(Number(input.min), value)).toFixed(2)));
+    this.change({ [name]: Number(Math.min(Number(input.max), Math.max(Number(input.min), value)).toFixed(2)) });
   }
 
   style(index) {
@@ -134,7 +136,6 @@ export class Controls {
     const classes = this.view.classes;
     if (on && classes !== null && !classes.includes(label)) fields.classes = [...classes, label];
     this.change(fields);
-    Object.assign(this.view, fields); // the next switch builds upon it, even before the server has answered
   }
 
   choose(own) {

@@ -1,10 +1,12 @@
 # make demo    the shipped model explains the shipped clip; light runtime, no torch
 # make test    what the project promises, checked: lint, format, types, sanitizers, tests
-#              in two processes: PyTorch's native libraries and those of four backends need not meet in one
+#              as many at a time as there are cores, four at most (WORKERS=1 for one after the other), and PyTorch's apart:
+#              its native libraries and those of four backends need not meet in one process
 # make sanitize  the CPU kernels' tests under AddressSanitizer and UndefinedBehaviorSanitizer
 # make fuzz    a minute of random requests to the kernels, and one of broken files to the loaders
 # make bench   every benchmark that needs no data set, under 20 minutes on two cores; writes benchmarks/results/*.json and
 #              docs/performance.md. Leave the machine alone meanwhile.
+# make gpu-report  what only an NVIDIA GPU can show, in eight minutes; writes benchmarks/results/gpu-*.json and docs/gpu.md
 # make check   lint, format and types alone
 # make clean   removes the environments, the caches and the demo
 #
@@ -12,10 +14,12 @@
 # such as PyTorch's own index of CPU builds, a tenth of the download.
 PYTHON ?= python3
 INDEX ?=
+WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 
 MODEL := edgex/models/shipped.onnx
 CLIP := edgex/models/shipped.mp4
 SHIPPED := pyproject.toml $(shell find edgex kernels -type f -not -path '*/__pycache__/*' -not -name _native.so)
+PYTEST = .venv/bin/python -m pytest -rs -n $(WORKERS) --maxprocesses 4 --dist loadfile
 PIP := bin/python -m pip --disable-pip-version-check -qq install
 
 # $(call environment,FOLDER): makes a virtual environment unless a working one stands there.
@@ -26,7 +30,7 @@ define environment
 		"expected Python's venv module, $(PYTHON) lacks it; on Debian and Ubuntu run: apt-get install python3-venv" >&2; exit 1; }
 endef
 
-.PHONY: demo test sanitize fuzz bench check clean
+.PHONY: demo test sanitize fuzz bench gpu-report check clean
 
 demo: .venv-demo/installed
 	@mkdir -p demo
@@ -34,8 +38,8 @@ demo: .venv-demo/installed
 	@echo "look at demo/contact-sheet.png and demo/overlay.mp4; demo/records.jsonl has one line a frame"
 
 test: check sanitize
-	.venv/bin/python -m pytest -rs --durations=15 --ignore=tests/training
-	.venv/bin/python -m pytest -rs --durations=5 tests/training
+	$(PYTEST) --durations=15 --ignore=tests/training
+	OMP_NUM_THREADS=1 $(PYTEST) --durations=5 tests/training
 
 check: .venv/installed
 	scripts/check
@@ -55,6 +59,13 @@ bench: .venv/installed
 	.venv/bin/python -m benchmarks.peers --rounds 10
 	.venv/bin/python -m benchmarks.costs --rounds 10
 	.venv/bin/python -m benchmarks.performance_page
+
+# Each on its own, since a machine may lack what one of them needs: the report names what is missing then.
+GPU_PACKAGES := '.[gpu]' nvidia-cuda-nvrtc '.[tensorrt]' cupy-cuda13x
+gpu-report: .venv/installed
+	@for each in $(GPU_PACKAGES); do echo "installing $$each"; .venv/$(PIP) --constraint constraints.txt $$each || \
+		echo "gpu-report: $$each could not be installed; the report says what is missing without it" >&2; done
+	.venv/bin/python -m benchmarks.gpu_report
 
 clean:
 	rm -f edgex/_native.so

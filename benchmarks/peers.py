@@ -24,6 +24,7 @@ from benchmarks import drawing_peers
 from benchmarks.peers_aims import judged
 from benchmarks.peers_engines import measure_engines, measure_throughput
 from benchmarks.peers_frame import edgex_rivals
+from benchmarks.peers_overhead import measure_overhead
 from benchmarks.peers_rounds import Rival, ratio, table_of, times_of, with_threads
 from benchmarks.peers_scene import Scene, attempted, engines_of, int8_engines, numpy_composite, open_scene
 from benchmarks.rounds import describe_machine, load_average
@@ -34,7 +35,7 @@ from edgex.errors import EdgexError
 from edgex.preprocess import preprocess
 
 OUTPUT = Path(__file__).parent / "results" / "peers.json"
-SECTIONS = ("frame", "engines", "throughput", "drawing")
+SECTIONS = ("frame", "engines", "throughput", "overhead", "drawing")
 PACKAGES = ("onnxruntime", "openvino", "grad-cam", "captum", "onnx2torch", "matplotlib")
 Engines = dict[str, tuple[Path, str]]
 
@@ -142,6 +143,7 @@ def measure(
         "frame": lambda: measure_frame(scene, engines, rounds, compiled),
         "engines": lambda: measure_engines(scene, engines, rounds),
         "throughput": lambda: measure_throughput(scene, engines),
+        "overhead": measure_overhead,
         "drawing": lambda: measure_drawing(scene, rounds),
     }
     report |= {"sections": {}, "missing": {}}

@@ -9,6 +9,7 @@ from typing import Any
 GRAD_CAM, PAPER = 20.0, 60.0  # times as fast as Grad-CAM, as the paper's model in torch eager
 ENGINE = 1.05  # times the bare session's time
 THROUGHPUT = 1.0  # of benchmark_app's
+OVERHEAD = 10.0  # microseconds a sample
 
 FASTER = (
     ("pytorch-grad-cam", GRAD_CAM),
@@ -57,3 +58,6 @@ def _aims(sections: dict[str, Any]) -> Iterator[Aim]:
         over = row["ratio"]
         what = f"{row['engine']}: pictures per second over benchmark_app's"
         yield Aim(what, THROUGHPUT, over["median"], over["lower"], over["upper"])
+    if "overhead" in sections:
+        us = sections["overhead"]["us_a_sample"]
+        yield Aim("bench's own time, µs a sample", OVERHEAD, us["median"], us["lower"], us["upper"], at_least=False)

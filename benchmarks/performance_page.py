@@ -151,6 +151,13 @@ def _peers(report: dict[str, Any], origin: str) -> Iterator[str]:
                 for row in sections["throughput"]
             ),
         )
+    if "overhead" in sections:
+        us = sections["overhead"]["us_a_sample"]
+        yield "## What bench itself costs"
+        yield (
+            f"An engine that does nothing, measured as engine mode measures any: {us['median']:.3g} µs from one sample "
+            f"to the next ({us['lower']:.3g} to {us['upper']:.3g}), telemetry running."
+        )
     if "drawing" in sections:
         yield "## Drawing alone"
         yield (

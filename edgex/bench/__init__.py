@@ -8,28 +8,30 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
-from typing import Any
+from pathlib import Path
 
 import edgex
 from edgex.bench.engine import EngineLane
-from edgex.bench.options import FPS, LEAST_S, BenchOptions
+from edgex.bench.options import FPS, LEAST_S, BenchOptions, without_folders
 from edgex.bench.paced import EngineServer, PacedLane, PathServer
 from edgex.bench.pictures import Pictures, prepared, read_pictures
-from edgex.bench.pipeline import PipelineLane, from_memory, from_source, require_at_will
-from edgex.bench.samples import distribution, ratio, round_medians
+from edgex.bench.pipeline import PipelineLane, from_memory, from_source, rate_at_will
+from edgex.bench.samples import LEAST_ROUNDS, distribution, ratio, round_medians
 from edgex.bench.slo import search, try_rate
 from edgex.bench.subject import Subject, count_subjects, open_subjects
-from edgex.bench.track import Course, Effort, Lane, Stopped, take_turns, warm_up
-from edgex.bench.words import course_warnings, pictures_of, transfers_of
+from edgex.bench.track import Course, Effort, Lane, Stopped, Track, take_turns, warm_up
+from edgex.bench.words import course_warnings, memory_scope_of, no_ratio, pictures_of, transfers_of
+from edgex.explain import shipped_clip
+from edgex.latency import PAUSE_S, WARM_UP
 from edgex.machine import describe_machine
 from edgex.report import BenchReport, Ratio, Run
-from edgex.report.parts import Paced, Slo
+from edgex.report.parts import Paced, Slo, Trial
 from edgex.telemetry import Recorder
 from edgex.types import Observe
 
 __all__ = ["BenchOptions", "Effort", "bench"]
-_ROUNDS = 10  # or more: a turn lasts a second at most, unless its samples take longer
-_PACED_ROUNDS = 5  # of several models: a turn is long enough for a queue to build up
+_ROUNDS = 10  # or more: a turn of engine mode lasts a second at most, unless its samples take longer
+_LEAST_TURN_S = 1.0  # of a path, which has to fill first, and of a queue, which has to build up
 
 
 def bench(
@@ -40,8 +42,9 @@ def bench(
 ) -> BenchReport:
     """Measure models.
 
-    Each is opened, warmed up until its times have settled, and measured for at least 3 s and 200 samples; several take
-    turns. One that fails meanwhile keeps what it has, is told in its run's `error`, and the others go on.
+    Each is opened, warmed up for a second and until its times have settled, and measured for at least 3 s and 200
+    samples; several take turns. One that fails meanwhile keeps what it has, is told in its run's `error`, and the
+    others go on.
 
     Parameters
     ----------
@@ -55,11 +58,9 @@ def bench(
     EdgexError
         If a model, a backend or the pictures cannot be opened; nothing was measured then.
     """
-    seconds = max(LEAST_S, options.seconds)
-    effort = effort or Effort(seconds=seconds, rounds=max(_ROUNDS, math.ceil(seconds)))
+    effort = effort or effort_of(options)
     with contextlib.ExitStack() as stack:
-        if options.mode == "pipeline" and options.source is not None:
-            require_at_will(options.source)
+        fps = rate_at_will(options.source or str(shipped_clip())) if options.mode == "pipeline" else None
         pictures = read_pictures(options.source)
         subjects = []
         for subject in open_subjects(stack, options):
@@ -67,9 +68,9 @@ def bench(
             observe("opening", len(subjects), count_subjects(options))
             if stopped():
                 break
-        courses = [Course(subject.name, _lane(subject, options, pictures, stopped)) for subject in subjects]
-        if options.mode == "paced":
-            effort = dataclasses.replace(effort, rounds=_PACED_ROUNDS if len(courses) > 1 else 1)
+        courses = [Course(subject.name, _lane(subject, options, pictures, fps, stopped)) for subject in subjects]
+        if options.mode == "paced" and len(courses) == 1:
+            effort = dataclasses.replace(effort, rounds=1)  # one queue, so that all of its growth is seen
         warm_up(courses, effort, stopped, observe)
         origin_ns = time.perf_counter_ns()
         origins_ns = [course.lane.clock.now_ns() for course in courses]
@@ -80,9 +81,10 @@ def bench(
         searched = [_slo(course, options, stopped, observe) for course in courses]
         partial = stopped()
         runs = tuple(
-            _run(options, *each, pictures, effort)
-            for each in zip(subjects, courses, recorders, origins_ns, searched, strict=True)
+            _run(options, *each, pictures, (order, len(subjects)))
+            for order, each in enumerate(zip(subjects, courses, recorders, origins_ns, searched, strict=True))
         )
+    named = _paths(options)
     return BenchReport(
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         edgex_version=edgex.__version__,
@@ -91,23 +93,33 @@ def bench(
         options=options.to_json(),
         runs=runs,
         ratios=tuple(_ratios(runs)),
-        warnings=pictures.warnings,
+        warnings=(*(without_folders(each, named) for each in pictures.warnings), *no_ratio(runs)),
     )
 
 
-def _lane(subject: Subject, options: BenchOptions, pictures: Pictures, stopped: Stopped) -> Lane:
+def effort_of(options: BenchOptions) -> Effort:
+    """Return how much is measured where nobody says it; turns of the path, and of a queue, last a second at least."""
+    seconds = max(LEAST_S, options.seconds)
+    if options.mode == "engine":
+        return Effort(seconds=seconds, rounds=max(_ROUNDS, math.ceil(seconds)))
+    rounds = min(_ROUNDS, max(LEAST_ROUNDS, math.floor(seconds / _LEAST_TURN_S)))
+    several = options.mode == "pipeline" or count_subjects(options) > 1
+    return Effort(seconds=max(seconds, rounds * _LEAST_TURN_S) if several else seconds, rounds=rounds)
+
+
+def _lane(subject: Subject, options: BenchOptions, pictures: Pictures, fps: float | None, stopped: Stopped) -> Lane:
     """Return what measures a subject."""
     if options.mode == "engine":
         inputs = prepared(pictures, subject.image, subject.batch)
-        return EngineLane([network.run for network in subject.networks], inputs, subject.batch, stopped)
+        return EngineLane(subject.calls, inputs, subject.batch, stopped)
     server: EngineServer | PathServer
     if subject.explainer is None:
         inputs = prepared(pictures, subject.image, subject.batch)
         server = EngineServer(subject.networks[0].run, inputs, stopped=stopped)
     else:
         decoded = options.mode == "pipeline" and options.source is not None
-        frames = from_source(str(options.source)) if decoded else from_memory(pictures.images)
-        path = PipelineLane(subject.explainer, frames, pictures.about, stopped)
+        frames = from_source(str(options.source)) if decoded else from_memory(pictures.images, fps)
+        path = PipelineLane(subject.explainer, frames, pictures.about, stopped, fps)
         if options.mode == "pipeline":
             return path
         server = PathServer(path, pictures.images)
@@ -119,22 +131,24 @@ def _slo(course: Course, options: BenchOptions, stopped: Stopped, observe: Obser
     lane, limit_ms = course.lane, options.slo_ms
     if limit_ms is None or not isinstance(lane, PacedLane):
         return None
-    tried = 0
+    trials: list[Trial] = []
+    found: Slo | None = None
 
-    def attempt(fps: float) -> Any:
-        nonlocal tried
-        tried += 1
-        observe(f"searching the highest rate, {fps:.3g} a second", tried, 0)
-        return try_rate(lane, fps, limit_ms, stopped)
-
-    found = Slo(limit_ms, None, ())
+    def attempt(fps: float) -> Trial | None:
+        observe(f"searching the highest rate, {fps:.3g} a second", len(trials) + 1, 0)
+        trial = try_rate(lane, fps, limit_ms, stopped)
+        trials.extend([] if trial is None else [trial])
+        return trial
 
     def step() -> None:
         nonlocal found
+        lane.clock.sleep(PAUSE_S)
+        lane.warm(Track(), 0.0, WARM_UP)  # another one was at work until now
         found = search(attempt, limit_ms, lane.fps, stopped)
 
-    course.attempt(step)
-    return found
+    if not stopped():
+        course.attempt(step)
+    return found or Slo(limit_ms, None, tuple(trials), "not ended")
 
 
 def _run(
@@ -145,8 +159,9 @@ def _run(
     origin_ns: int,
     slo: Slo | None,
     pictures: Pictures,
-    effort: Effort,
+    place: tuple[int, int],
 ) -> Run:
+    """Say of one run what was measured; `place` is its own in the order of opening, and the number of engines."""
     track, lane = course.track, course.lane
     samples_ms = tuple(ns / 1e6 for ns in track.samples_ns)
     latency = distribution(samples_ms)
@@ -174,21 +189,28 @@ def _run(
         stage_samples_ms=stage_samples,
         paced=paced,
         peak_memory_mb=recorder.peak_memory_mb if samples_ms else None,
+        memory_scope=memory_scope_of(place[1]),
+        load_order=place[0],
         telemetry=telemetry,
-        warnings=(*subject.warnings, *course_warnings(course, latency, paced, telemetry, effort)),
-        error=course.error,
+        warnings=(*subject.told(), *course_warnings(course, latency, paced, telemetry)),
+        error=None if course.error is None else without_folders(course.error, _paths(options)),
     )
 
 
 def _ratios(runs: Sequence[Run]) -> Iterator[Ratio]:
-    """Give the ratio of every run to the first one, by their interleaved rounds."""
-    first = runs[0]
+    """Give the ratio of every run to the first one, by their interleaved rounds; of engines the time of one picture."""
     for run in runs[1:]:
-        found = ratio(
-            run.name,
-            round_medians(run.samples_ms, run.rounds),
-            first.name,
-            round_medians(first.samples_ms, first.rounds),
-        )
+        found = ratio(run.name, _medians(run), runs[0].name, _medians(runs[0]))
         if found is not None:
             yield found
+
+
+def _medians(run: Run) -> list[float]:
+    pictures = run.batch if run.mode == "engine" else 1  # else a sample is a frame's
+    return [median / pictures for median in round_medians(run.samples_ms, run.rounds)]
+
+
+def _paths(options: BenchOptions) -> list[Path]:
+    """Return the files that a message may name."""
+    source = options.source
+    return [*options.models, *([] if source is None or "://" in source else [Path(source)])]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
@@ -18,6 +20,7 @@ from edgex.sources.address import masked
 LEAST_S = 3.0
 FPS = 30.0
 MOST_FPS = 10_000.0
+_PATH = re.compile(r"(?<![\w.:/~@*\]-])(?:file://)?/(?!(?:dev|proc|sys)/)[^\s'\"<>|,;:()]+")
 _MOST_STREAMS, _MOST_BATCH, _LONGEST_S = 256, 4096, 86_400.0
 
 
@@ -89,6 +92,11 @@ class BenchOptions:
                     f"expected {', '.join(odd)} with --mode {mode} only, got --mode {self.mode}; leave it out"
                 )
 
+    @property
+    def source_name(self) -> str | None:
+        """The source as a report may name it: of paths the file name, of addresses no password."""
+        return None if self.source is None else _shown(self.source)
+
     def to_json(self) -> dict[str, Any]:
         """Return them as plain JSON types, for the report; of paths the file name, of addresses no password."""
         return {
@@ -98,7 +106,7 @@ class BenchOptions:
             "batches": list(self.batches),
             "threads": self.threads,
             "streams": self.streams,
-            "source": None if self.source is None else _shown(self.source),
+            "source": self.source_name,
             "fps": self.fps,
             "policy": self.policy,
             "slo_ms": self.slo_ms,
@@ -107,4 +115,20 @@ class BenchOptions:
 
 
 def _shown(source: str) -> str:
-    return masked(source) if "://" in source or " ! " in source else Path(source).name or source
+    named = "://" in source or " ! " in source
+    return without_folders(masked(source)) if named else Path(source).name or source
+
+
+def without_folders(text: str, paths: Iterable[Path] = ()) -> str:
+    """Return a sentence in which every file stands by its name: a report tells nothing of its author's folders.
+
+    Parameters
+    ----------
+    text : any, with absolute paths in it; those below /dev, /proc and /sys stay, and so do addresses
+    paths : that may be in it, also relative ones and such with spaces
+    """
+    for path in paths:
+        for each in dict.fromkeys((path.resolve(), path.absolute(), path)):
+            if each.parent.name:
+                text = re.sub(rf"(?<![\w./-]){re.escape(str(each.parent))}/", "", text)
+    return _PATH.sub(lambda found: Path(found[0]).name, text)

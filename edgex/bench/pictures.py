@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgex.bench.options import without_folders
 from edgex.errors import SourceError
 from edgex.explain import shipped_clip
 from edgex.frames import read_frames
@@ -65,7 +66,7 @@ def read_pictures(uri: str | None) -> Pictures:
     if not frames:
         raise SourceError(f"expected pictures from {masked}, got none; name another source")
     height, width = frames[0].image.shape[:2]
-    called = Path(masked).name if files else masked
+    called = Path(masked).name if files else without_folders(masked)
     about = f"{len(frames)} pictures of {called}, {spread}, {width} x {height}, in turn"
     return Pictures(tuple(frame.image for frame in frames), about, tuple(warnings))
 

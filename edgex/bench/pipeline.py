@@ -16,6 +16,8 @@ from edgex.sources import open_source
 from edgex.types import Frame, Image, Shot, SourceState
 from edgex.view import View
 
+FILL = 6  # frames that the path holds at once, with one stream: the first ones had the cores for themselves
+_WINDOW_S = 0.25  # of the warm-up, as the path begins anew in each
 DRAWN = 3  # classes in every frame, whatever their score, so that the work is the same for all pictures
 
 
@@ -35,16 +37,16 @@ class Replay:
     uri : what the frames are
     frames : without end; where it stands when this source ends, the next one goes on
     more : asked before each frame; False ends it
+    fps : of a video, so that the path smooths over time as it does for one; None for pictures
     """
 
-    fps = None
     frame_count = None
     live = False
     files: tuple[Path, ...] = ()
     state = SourceState()
 
-    def __init__(self, uri: str, frames: Iterator[Frame], more: Callable[[], bool]) -> None:
-        self.uri = uri
+    def __init__(self, uri: str, frames: Iterator[Frame], more: Callable[[], bool], fps: float | None) -> None:
+        self.uri, self.fps = uri, fps
         self.skipped: list[str] = []
         self.warnings: list[str] = []
         self._frames, self._more = frames, more
@@ -61,20 +63,28 @@ class Replay:
         """Give nothing back."""
 
 
-def from_memory(images: Sequence[Image]) -> Iterator[Frame]:
-    """Give pictures in memory, over and over."""
+def from_memory(images: Sequence[Image], fps: float | None = None) -> Iterator[Frame]:
+    """Give pictures in memory, over and over, dated as those of a video of `fps`."""
+    interval_ns = 1e9 / fps if fps else 0.0
     for index in itertools.count():
-        yield Frame(images[index % len(images)], index, 0, f"frame-{index:06d}")
+        yield Frame(images[index % len(images)], index, round(index * interval_ns), f"frame-{index:06d}")
 
 
-def require_at_will(uri: str) -> None:
-    """Raise UsageError where a source comes at its own pace and not as fast as it is asked."""
+def rate_at_will(uri: str) -> float | None:
+    """Return the frames per second of a video, None of pictures.
+
+    Raises
+    ------
+    UsageError
+        If the source comes at its own pace and not as fast as it is asked.
+    """
     with contextlib.closing(open_source(uri)) as source:
         if source.live:
             raise UsageError(
                 f"expected pictures or a video, which come as fast as they are asked for, got the live source "
                 f"{source.uri}; measure with it in the mode paced"
             )
+        return source.fps
 
 
 def from_source(uri: str) -> Iterator[Frame]:
@@ -102,7 +112,6 @@ class Gauge:
     def __init__(self, track: Track, clock: Clock) -> None:
         self._track, self._clock = track, clock
         self._written_ns = 0
-        self._first_ns = 0
 
     def write(self, shot: Shot) -> None:
         self._written_ns = self._clock.now_ns()
@@ -112,8 +121,6 @@ class Gauge:
         ms = {**shot.record["ms"], "write": (self._clock.now_ns() - self._written_ns) / 1e6}
         for name, value in ms.items():
             self._track.add_stage(name, value)
-        if not self._first_ns:
-            self._first_ns = self._written_ns
         self.keep(shot.frame, sum(ms.values()))
 
     def keep(self, frame: Frame, total_ms: float) -> None:
@@ -121,15 +128,37 @@ class Gauge:
         self._track.add(round(total_ms * 1e6), frame.arrived_ns)
 
     def close(self) -> None:
-        """Note how fast frames came out: from the first to the last one."""
-        frames = len(self._track.samples_ns) - 1
-        if frames > 0:
-            self._track.pictures += frames
-            self._track.took_ns += self._written_ns - self._first_ns
+        """Keep what there is."""
 
-    def abort(self) -> None:
-        """Keep what there is; it is told why the run ended."""
-        self.close()
+    abort = close
+
+
+class FullGauge(Gauge):
+    """Keeps the times of frames that met a path at work: not of those that fill it, nor of those that empty it.
+
+    Parameters
+    ----------
+    track, clock : see Gauge
+    seconds, least : so long, and so many frames, are timed
+    filling : frames before them
+    """
+
+    def __init__(self, track: Track, clock: Clock, seconds: float, least: int, filling: int) -> None:
+        super().__init__(track, clock)
+        self._seconds, self._least, self._filling = seconds, least, filling
+        self._full_ns = 0
+        self.full = False
+
+    def note(self, shot: Shot) -> None:
+        """Keep the times of a frame, and how fast frames come out: from the last untimed one to the last timed one."""
+        track = self._track
+        if self._filling:
+            self._filling -= 1
+            self._full_ns = self._written_ns
+        elif not self.full:
+            super().note(shot)
+            track.pictures, track.took_ns = len(track.samples_ns), self._written_ns - self._full_ns
+            self.full = track.took_ns >= self._seconds * 1e9 and track.pictures >= self._least
 
 
 class PipelineLane:
@@ -140,6 +169,7 @@ class PipelineLane:
     explainer : the model
     frames : pictures without end
     about : what the pictures are
+    fps : of a video, or None for pictures; see Replay
     stopped : asked many times a second
     """
 
@@ -151,19 +181,21 @@ class PipelineLane:
         frames: Iterator[Frame],
         about: str,
         stopped: Stopped = lambda: False,
+        fps: float | None = None,
     ) -> None:
         self.explainer, self.stopped = explainer, stopped
-        self._frames, self._about = frames, about
+        self._frames, self._about, self._fps = frames, about, fps
         self.view = view_of(explainer)
 
     def measure(self, track: Track, seconds: float, least: int) -> None:
-        """Run the path for at least so many seconds and frames. See Lane."""
-        until_ns = self.clock.now_ns() + round(seconds * 1e9)
-        samples, gauge = track.samples_ns, Gauge(track, self.clock)
-        source = Replay(self._about, self._frames, lambda: self.clock.now_ns() < until_ns or len(samples) < least)
+        """Run the path for at least so many seconds and frames, once it is at work. See Lane."""
+        gauge = FullGauge(track, self.clock, seconds, least, FILL + self.explainer.engine.streams - 1)
+        source = Replay(self._about, self._frames, lambda: not gauge.full, self._fps)
         run(source, self.explainer, [gauge], self.view, stopped=self.stopped, observe=gauge.note)
 
-    warm = measure
+    def warm(self, track: Track, seconds: float, least: int) -> None:
+        """Do the same for at least a quarter of a second, where it is for any time at all. See Lane."""
+        self.measure(track, max(seconds, _WINDOW_S) if seconds else 0.0, least)
 
     def first_ms(self) -> float:
         """Infer the first picture. See Lane."""

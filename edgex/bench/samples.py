@@ -18,9 +18,11 @@ FORMULA = "linear interpolation between the closest ranks (NumPy's linear, numbe
 PERCENTS = (50, 90, 95, 99)
 CV_LIMIT = 0.025  # coefficient of variation above which a run is not steady enough to be believed without a word
 _RESAMPLES = 4000
-_LEAST_ROUNDS = 3  # of a ratio: the bootstrap has nothing to draw from fewer
+LEAST_ROUNDS = 6  # of a ratio: from fewer the interval would be narrower than it says
 WINDOW_S, WINDOW_ITERATIONS = 0.05, 10  # of the warm-up; both are reached
+LEAST_WARMUP_S = 1.0  # clocks rise, and caches and threads settle, later than the first few calls
 _STEADY_WINDOWS, _STEADY_WITHIN = 4, 0.05
+_DRIFT = 0.05
 
 
 def percentile(samples: ArrayLike, percent: float) -> float:
@@ -67,7 +69,7 @@ def round_medians(samples_ms: Sequence[float], rounds: Sequence[int]) -> list[fl
 
 
 def ratio(of: str, of_medians: Sequence[float], to: str, to_medians: Sequence[float]) -> Ratio | None:
-    """Return how many times longer `of` takes than `to`, or None where fewer than three rounds hold both.
+    """Return how many times longer `of` takes than `to`, or None where fewer than six rounds hold both.
 
     The ratio is the median over rounds of the ratio of the two medians in a round, since a shared machine has slow
     seconds that hit both; its 95 % interval is the percentile bootstrap over rounds, always with the same draws.
@@ -75,16 +77,36 @@ def ratio(of: str, of_medians: Sequence[float], to: str, to_medians: Sequence[fl
     Parameters
     ----------
     of, to : names of the runs
-    of_medians, to_medians : median of each interleaved round, milliseconds
+    of_medians, to_medians : median of each interleaved round, milliseconds; a picture, where their batches differ
     """
     pairs = [(a, b) for a, b in zip(of_medians, to_medians, strict=False) if b > 0]  # one may have ended early
-    if len(pairs) < _LEAST_ROUNDS:
+    if len(pairs) < LEAST_ROUNDS:
         return None
     ratios = np.array([a / b for a, b in pairs])
     drawn = np.random.default_rng(0).integers(0, len(ratios), (_RESAMPLES, len(ratios)))
     low, high = np.percentile(np.median(ratios[drawn], axis=1), (2.5, 97.5))
     middle = float(np.median(ratios))
     return Ratio(of, to, middle, min(middle, float(low)), max(middle, float(high)))
+
+
+def drift(medians: Sequence[float]) -> float | None:
+    """Return how much longer the last third of the rounds took than the first, as a share; None where it is noise.
+
+    That is: where the medians of both thirds differ by no more than 5 %, or by no more than the rounds within the
+    thirds do, or where there are fewer than six rounds.
+
+    >>> drift([10.0, 10.1, 10.4, 10.8, 11.0, 11.1])
+    0.09950248756218905
+    >>> drift([10.0, 11.0, 10.0, 10.0, 11.5, 10.7]) is None
+    True
+    """
+    if len(medians) < LEAST_ROUNDS:
+        return None
+    third = len(medians) // 3
+    first, last = medians[:third], medians[-third:]
+    before, after = statistics.median(first), statistics.median(last)
+    noise = max(first) - min(first) + max(last) - min(last)
+    return after / before - 1 if abs(after - before) > max(_DRIFT * before, noise) else None
 
 
 class Settling:
@@ -111,7 +133,7 @@ def settle(
     longest_s: float,
     stopped: Callable[[], bool],
 ) -> Warmup:
-    """Warm up until the times have settled, or the longest time is over, and return what that took.
+    """Warm up for a second and until the times have settled, or the longest time is over; return what that took.
 
     Parameters
     ----------
@@ -125,7 +147,9 @@ def settle(
     for _ in itertools.takewhile(lambda _: not stopped(), itertools.count()):
         times_ns = window(WINDOW_S, WINDOW_ITERATIONS)
         iterations += len(times_ns)
-        stable = bool(times_ns) and settling.add(statistics.median(times_ns))
-        if stable or now_ns() - began_ns > longest_s * 1e9:
+        settled = bool(times_ns) and settling.add(statistics.median(times_ns))
+        past_ns = now_ns() - began_ns
+        stable = settled and past_ns >= LEAST_WARMUP_S * 1e9
+        if stable or past_ns > longest_s * 1e9:
             break
     return Warmup(iterations, (now_ns() - began_ns) / 1e9, stable)

@@ -1,4 +1,4 @@
-"""The highest rate that holds: 99 of 100 frames within the limit, counted from when due, and no queue that grows.
+"""The highest rate that holds: the 99th percentile of the age within the limit, and no queue that grows.
 
 The rate is bracketed by doubling or halving, then bisected; what is found has to hold a second time.
 """
@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Callable, Sequence
 
 from edgex.bench.paced import PacedLane, Passed
-from edgex.bench.samples import percentile
+from edgex.bench.samples import distribution, percentile
 from edgex.bench.track import Stopped, Track
 from edgex.report.parts import Slo, Trial
 
@@ -29,35 +29,49 @@ def search(
 
     Parameters
     ----------
-    attempt : tries a rate, or gives None where it was stopped
+    attempt : tries a rate, or gives None where it was stopped; what it raises passes
     limit_ms : for the report
     start_fps : rate to begin with
-    stopped : True ends the search, which then has found nothing that held twice
+    stopped : True ends the search
+
+    Returns
+    -------
+    Slo
+        "found" where a rate held twice; "none" where none did, though the search came down to 1 a second, or to
+        `start_fps` where that is lower; "not ended" where it was stopped before, or eight rates that had held once did
+        not hold again.
     """
     trials: list[Trial] = []
+    lost = False
 
     def holds(fps: float) -> bool:
+        nonlocal lost
         trial = attempt(fps)
-        if trial is not None:
-            trials.append(trial)
+        lost = trial is None
+        trials.extend([] if trial is None else [trial])
         return trial is not None and trial.sustained
+
+    def ended() -> bool:
+        return lost or stopped()
 
     low, high, fps = 0.0, math.inf, start_fps
     lowest = min(LOWEST_FPS, start_fps)
-    while (low == 0.0 or high == math.inf) and lowest <= fps <= HIGHEST_FPS and not stopped():
+    while (low == 0.0 or high == math.inf) and fps <= HIGHEST_FPS and not ended():
         low, high = (fps, high) if holds(fps) else (low, fps)
-        fps = low * 2 if low else high / 2
-    while low and high / low > 1 + TOLERANCE and high < math.inf and not stopped():
+        if high <= lowest:
+            break
+        fps = low * 2 if low else max(lowest, high / 2)
+    while low and high / low > 1 + TOLERANCE and high < math.inf and not ended():
         middle = math.sqrt(low * high)
         low, high = (middle, high) if holds(middle) else (low, middle)
     for _ in range(_REPEATS):
-        if low < lowest or stopped():
+        if low < lowest or ended():
             break
         before = sum(trial.sustained for trial in trials if trial.fps == low)
         if all(holds(low) for _ in range(_TIMES - before)):
-            return Slo(limit_ms, None if stopped() else low, tuple(trials))
-        low /= _STEP_DOWN
-    return Slo(limit_ms, None, tuple(trials))
+            return Slo(limit_ms, low, tuple(trials), "found")
+        low = max(lowest, low / _STEP_DOWN) if low > lowest else 0.0
+    return Slo(limit_ms, None, tuple(trials), "not ended" if low or ended() else "none")
 
 
 def try_rate(lane: PacedLane, fps: float, limit_ms: float, stopped: Stopped = lambda: False) -> Trial | None:
@@ -76,13 +90,13 @@ def try_rate(lane: PacedLane, fps: float, limit_ms: float, stopped: Stopped = la
 
     passed = Passed()
     lane.serve(passed, Track(), fps, count, abandon)
-    if stopped() or not passed.done:
-        return None
     ages_ms = [ns / 1e6 for ns in passed.ages_ns]
-    p99_ms = percentile(ages_ms, 100 * _QUANTILE)
+    ages = distribution(ages_ms)
+    if stopped() or ages is None:
+        return None
     missed = [max(2 * limit_ms, *ages_ms)] * (count - passed.done)
     holds = percentile([*ages_ms, *missed], 100 * _QUANTILE) <= limit_ms and not is_growing(ages_ms, fps)
-    return Trial(fps=fps, p99_ms=p99_ms, sustained=holds)
+    return Trial(fps, ages.p99_ms, holds, ages, passed.done, passed.due)
 
 
 def is_growing(ages_ms: Sequence[float], fps: float) -> bool:

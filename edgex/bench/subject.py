@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import itertools
-import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
+from edgex.bench.facts import Facts, read_facts, stamp_of
 from edgex.bench.options import BenchOptions
 from edgex.build_manifest import BuildManifest, read_sidecar
 from edgex.compositors import open_compositor
@@ -21,21 +22,21 @@ from edgex.engines import AUTO, Engine, Network, open_network
 from edgex.engines.choose import (
     TENSORRT,
     backend_for,
-    engine_threads,
+    cpu_share,
     is_engine,
     module_of,
     reason_missing,
     version_of,
 )
-from edgex.errors import UsageError
+from edgex.errors import ModelError, UsageError
 from edgex.explain import Explainer, shipped_bundle
 from edgex.image_input import ImageInput, image_input
 from edgex.input_options import InputOptions
-from edgex.inspect_layers import layers
 from edgex.onnx_file import MASK_LOGITS, OnnxFile, read_onnx
 
 _UNKNOWN_NORMALISATION = "{} does not say how pixels are normalised: it got pixels / 255, which changes no time"
-log = logging.getLogger(__name__)
+_CHANGED = "{} was changed or removed while it was measured: hash and precision are those of when it was opened"
+_SYNC = "blocking call, which returns when the outputs are in host memory"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +47,11 @@ class Subject:
     ----------
     name : of the run, unique
     path : the file
-    networks : the model in its backend; one a stream
+    networks : the model in its backend; several where one has fewer streams than are asked for
     image : how a picture becomes its input
     batch, threads : as it runs; threads is None where the backend chose
     load_ms : time of opening the first network, its backend's package already imported
+    facts : what its files said when it was opened
     explainer : for the whole path, or None where the engine alone is measured
     warnings : one sentence each
     """
@@ -61,32 +63,44 @@ class Subject:
     batch: int
     threads: int | None
     load_ms: float
+    facts: Facts
     explainer: Explainer | None
     warnings: tuple[str, ...]
 
+    @property
+    def calls(self) -> list[Callable[[NDArray[Any]], object]]:
+        """What infers a batch, once for each stream."""
+        return [network.run for network in self.networks for _ in range(network.streams)]
+
     def about(self) -> dict[str, Any]:
-        """Return what is said of it in the report, by field of Run."""
-        network, built = self.networks[0], read_sidecar(self.path)
+        """Return what is said of it in the report, by field of Run; ask when all is measured."""
+        network = self.networks[0]
         launches = getattr(network, "launches", None)
         on_gpu = network.backend in TENSORRT
-        sync = "blocking call, which returns when the outputs are in host memory"
-        if len(self.networks) > 1:
-            sync += f"; {len(self.networks)} streams, a thread and an engine each"
+        sync = _SYNC
+        if len(self.calls) > 1:
+            engines = "one engine" if len(self.networks) == 1 else f"{len(self.networks)} engines"
+            sync += f"; {len(self.calls)} streams of {engines}, a thread each"
         return {
             "model": self.path.name,
-            "engine_sha256": _sha256(self.path),
+            "engine_sha256": self.facts.sha256,
             "backend": network.backend,
             "backend_version": version_of(network.backend),
             "device": str(module_of(network.backend).device()),
-            "precision": _precision(self.path, built),
-            "achieved": _achieved(network),
+            "precision": self.facts.precision,
+            "achieved": self.facts.achieved(network),
             "batch": self.batch,
             "threads": self.threads,
-            "streams": len(self.networks),
+            "streams": len(self.calls),
             "sync": sync,
             "cuda_graph": None if not on_gpu else launches in ("graph", "runtime"),
             "load_ms": self.load_ms,
         }
+
+    def told(self) -> tuple[str, ...]:
+        """Return what is said against it, one sentence each; ask when all is measured."""
+        changed = self.facts.changed
+        return (*self.warnings, _CHANGED.format(changed)) if changed else self.warnings
 
 
 def open_subjects(stack: contextlib.ExitStack, options: BenchOptions) -> Iterator[Subject]:
@@ -112,22 +126,27 @@ def count_subjects(options: BenchOptions) -> int:
 
 
 def _opened(stack: contextlib.ExitStack, options: BenchOptions, path: Path, backend: str, batch: int | None) -> Subject:
-    threads = options.threads
+    threads, at_once = options.threads, options.streams
     if threads is None and options.streams > 1:
         threads = max(1, len(usable_cores()) // options.streams)
-    if threads is None and options.mode == "pipeline":
-        threads = engine_threads(path, live=False)
+    if options.mode == "pipeline":
+        threads, at_once = cpu_share(threads, live=False)
+    before = stamp_of(path)
     built = read_sidecar(path) if path.name else None
     chosen = backend_for(path, built, backend, options.trust)
     for each in AUTO if chosen == "auto" else (chosen,):
         reason_missing(each)  # imports its package, which is no part of opening an engine
-    networks, load_ms = [], 0.0
-    for _ in range(options.streams):
+    networks: list[Network] = []
+    load_ms = 0.0
+    while sum(network.streams for network in networks) < options.streams:
         began_ns = time.perf_counter_ns()
-        networks.append(open_network(path, backend, threads, options.trust))
+        networks.append(open_network(path, backend, threads, options.trust, at_once))
         load_ms = load_ms or (time.perf_counter_ns() - began_ns) / 1e6
         stack.callback(networks[-1].close)
     network = networks[0]
+    facts = read_facts(path, built)
+    if stamp_of(path) != before:
+        raise ModelError(f"expected {path} to stay as it is while it is opened, got other bytes; measure it again")
     image, warnings = _image(network, built, options.input)
     if image.batch is not None and batch not in (None, image.batch):
         raise UsageError(f"expected batch {image.batch}, which {path} is made for, got {batch}; leave --batch out")
@@ -138,7 +157,7 @@ def _opened(stack: contextlib.ExitStack, options: BenchOptions, path: Path, back
     name = f"{path.name} · {network.backend}"
     if options.mode == "engine":
         name += f" · batch {batch}" + (f" · {options.streams} streams" if options.streams > 1 else "")
-    return Subject(name, path, tuple(networks), image, batch, threads, load_ms, explainer, warnings)
+    return Subject(name, path, tuple(networks), image, batch, threads, load_ms, facts, explainer, warnings)
 
 
 def _names(name: str) -> Iterator[str]:
@@ -167,34 +186,3 @@ def _as_file(network: Network) -> OnnxFile:
     """Return what an engine that came without a word tells by its input, in the words of an ONNX file."""
     inputs, outputs, nothing = (network.input,), network.outputs, {}  # type: ignore[var-annotated]
     return OnnxFile(network.path, 0, "", 0, nothing, "", inputs, outputs, nothing, nothing, (), nothing)
-
-
-def _precision(path: Path, built: BuildManifest | None) -> str:
-    """Return the precision that the file speaks of: its sidecar, or else what most layers of its graph compute in."""
-    if built is not None:
-        return built.precision
-    if is_engine(path, built):
-        return "unknown"
-    counts: dict[str, int] = {}
-    for precisions in layers(path).values():
-        for precision, count in precisions.items():
-            counts[precision] = counts.get(precision, 0) + count
-    return "int8" if "int8" in counts else max(counts, key=lambda each: counts[each], default="unknown")
-
-
-def _achieved(network: Network) -> dict[str, dict[str, int]]:
-    """Return what the backend made of the model, {} where it does not tell."""
-    try:
-        found: dict[str, dict[str, int]] = module_of(network.backend).achieved(network)
-        return found
-    except Exception as error:  # whatever it is: the times were measured all the same
-        log.info("%s does not tell what it made of %s: %s", network.backend, network.path, error)
-        return {}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while chunk := file.read(2**20):
-            digest.update(chunk)
-    return digest.hexdigest()

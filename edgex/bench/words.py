@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 
-from edgex.bench.options import BenchOptions
+from edgex.bench.options import LEAST_S, BenchOptions
 from edgex.bench.paced import PacedLane
 from edgex.bench.pictures import Pictures
 from edgex.bench.pipeline import DRAWN
-from edgex.bench.samples import CV_LIMIT, percentile
-from edgex.bench.slo import is_growing
+from edgex.bench.samples import CV_LIMIT, LEAST_ROUNDS, drift, percentile, round_medians
+from edgex.bench.slo import HIGHEST_FPS, TOLERANCE, is_growing
 from edgex.bench.subject import Subject
-from edgex.bench.track import Course, Effort
+from edgex.bench.track import Course
 from edgex.engines.choose import TENSORRT
-from edgex.report import Mode
-from edgex.report.parts import Distribution, Paced, Telemetry
-from edgex.sources.address import masked
+from edgex.report import Mode, Run
+from edgex.report.parts import Distribution, Paced, Slo, Telemetry
 from edgex.telemetry.warnings import telemetry_warnings
 
 LEAST_SAMPLES = 200
@@ -28,25 +28,27 @@ _ON_CPU = "inference from host memory into new arrays of host memory, with no tr
 def transfers_of(mode: Mode, subject: Subject) -> str:
     """Return what lies inside the measured interval, in one sentence."""
     engine = _ON_GPU if subject.networks[0].backend in TENSORRT else _ON_CPU
+    call = "one call of the engine on a prepared input" + (f" of {subject.batch} pictures" if subject.batch > 1 else "")
     if mode == "engine":
-        return f"one call of the engine on a prepared input: {engine}"
+        return f"{call}: {engine}"
     if mode == "pipeline":
         return (
-            f"all stages of a frame, summed up: reading; preprocessing; {engine}; drawing {DRAWN} classes with their "
-            "legend; a sink that keeps nothing. Stages of several frames overlap, waits between them do not count"
+            f"all stages of a frame, summed up: reading; preprocessing; {engine}; smoothing, for a video; drawing "
+            f"{DRAWN} classes with their legend; a sink that keeps nothing. Stages of several frames overlap, waits "
+            "between them do not count, nor do frames that fill the path at the begin of a turn or empty it at its end"
         )
     if subject.explainer is not None:
         return (
-            f"from when a frame was due until the sink had it, waits included: preprocessing; {engine}; drawing "
-            f"{DRAWN} classes with their legend"
+            f"from when a frame was due until the sink had it, waits included: preprocessing; {engine}; "
+            f"smoothing; drawing {DRAWN} classes with their legend"
         )
-    return f"from when a frame was due until one call of the engine on a prepared input ended, waits included: {engine}"
+    return f"from when a frame was due until {call} ended, waits included: {engine}"
 
 
 def pictures_of(options: BenchOptions, subject: Subject, pictures: Pictures) -> str:
     """Return what went in, in one sentence."""
     if options.mode == "pipeline" and options.source is not None:
-        return f"all pictures of {masked(options.source)}, over and over, read and decoded while it is measured"
+        return f"all pictures of {options.source_name}, over and over, read and decoded while it is measured"
     if subject.explainer is None:
         spec = subject.image.spec
         return (
@@ -55,17 +57,34 @@ def pictures_of(options: BenchOptions, subject: Subject, pictures: Pictures) -> 
     return f"{pictures.about}, from memory"
 
 
+def memory_scope_of(runs: int) -> str:
+    """Return what the largest resident memory of a run holds, in one sentence; all engines stay open to the end."""
+    engines = "its engine" if runs == 1 else f"the engines of all {runs} runs"
+    return f"host memory of the whole program while this run was measured, {engines} and the pictures included"
+
+
+def no_ratio(runs: Sequence[Run]) -> Iterator[str]:
+    """Give a sentence for each run whose ratio to the first one has too few rounds."""
+    for run in runs[1:]:
+        rounds = min(len(run.rounds), len(runs[0].rounds))
+        if 0 < rounds < LEAST_ROUNDS:
+            yield (
+                f"no ratio of {run.name} to {runs[0].name}: they took {rounds} turns both, and an interval needs "
+                f"{LEAST_ROUNDS}; measure longer"
+            )
+
+
 def course_warnings(
-    course: Course, latency: Distribution | None, paced: Paced | None, telemetry: Telemetry | None, effort: Effort
+    course: Course, latency: Distribution | None, paced: Paced | None, telemetry: Telemetry | None
 ) -> tuple[str, ...]:
     """Return what speaks against the figures of a run, one sentence each."""
     if latency is None:
         return ()
-    found = [*_of_times(course, latency, paced, effort), *(_of_pace(course, paced) if paced else ())]
+    found = [*_of_times(course, latency, paced), *(_of_pace(course, paced) if paced else ())]
     return (*found, *(telemetry_warnings(telemetry) if telemetry else ()))
 
 
-def _of_times(course: Course, latency: Distribution, paced: Paced | None, effort: Effort) -> Iterator[str]:
+def _of_times(course: Course, latency: Distribution, paced: Paced | None) -> Iterator[str]:
     warmup = course.warmup
     if not warmup.stable:
         yield (
@@ -77,8 +96,18 @@ def _of_times(course: Course, latency: Distribution, paced: Paced | None, effort
             f"the coefficient of variation is {latency.cv:.1%}, above {CV_LIMIT:.1%}: "
             "end other programs, fix the clocks, or measure longer"
         )
+    track = course.track
+    drifted = None if paced else drift(round_medians([ns / 1e6 for ns in track.samples_ns], track.rounds))
+    if drifted is not None:
+        more = "longer" if drifted > 0 else "less long"
+        yield (
+            f"the times drifted: the last third of the turns took {abs(drifted):.1%} {more} than the first; let the "
+            "machine come to rest, and measure again"
+        )
     if latency.count < LEAST_SAMPLES:
         yield f"{latency.count} samples, below the {LEAST_SAMPLES} that percentiles need; measure longer"
+    if track.took_ns < 0.99 * LEAST_S * 1e9:
+        yield f"measured for {track.took_ns / 1e9:.2f} s, below {LEAST_S:g} s, which may all be slow; measure longer"
 
 
 def _of_pace(course: Course, paced: Paced) -> Iterator[str]:
@@ -91,16 +120,61 @@ def _of_pace(course: Course, paced: Paced) -> Iterator[str]:
             f"{fps} cannot be met: {given_up} of {paced.due} frames were not done when it was given up, and are in no "
             f"percentile; {course.track.per_second:.3g} a second were done"
         )
-    elif paced.policy == "queue" and is_growing([ns / 1e6 for ns in lane.passed.ages_ns], paced.fps):
+    elif paced.policy == "queue" and _grew(course, paced.fps):
         yield f"{fps} cannot be met for long: frames came faster than they left, and the queue grew"
     if paced.dropped > _MISSES * paced.due:
         yield f"{fps} cannot be met: {paced.dropped} of {paced.due} frames were dropped for newer ones"
+    if paced.late > _MISSES * paced.due:
+        yield (
+            f"{paced.late} of {paced.due} frames ({paced.late / paced.due:.1%}) were done later than "
+            f"{paced.deadline_ms:g} ms after they were due"
+        )
     if lane.passed.wakes_ns and (wake_ms := percentile(lane.passed.wakes_ns, 99) / 1e6) > _LATE_WAKE_MS:
         yield (
             f"whoever waited for a frame woke up {wake_ms:.1f} ms late (99th percentile), which counts as latency; "
             "end other programs"
         )
-    if paced.slo is not None and paced.slo.highest_fps is None:
-        lowest = min((trial.fps for trial in paced.slo.trials), default=None)
-        tried = "none was tried to its end" if lowest is None else f"the lowest that was tried is {lowest:.3g} a second"
-        yield f"no rate held 99 of 100 frames within {paced.slo.limit_ms:g} ms twice; {tried}"
+    if paced.slo is not None:
+        yield from _of_search(paced.slo)
+        missed = lane.passed.behind or _grew(course, paced.fps) or paced.late + paced.dropped > _MISSES * paced.due
+        yield from _contradiction(paced, paced.slo, missed)
+
+
+def _grew(course: Course, fps: float) -> bool:
+    """Tell whether the queue grew in more than half of the turns, each of which begins with an empty one."""
+    track = course.track
+    turns = itertools.pairwise([*track.rounds, len(track.samples_ns)])
+    grown = [is_growing([ns / 1e6 for ns in track.samples_ns[begin:end]], fps) for begin, end in turns]
+    return 2 * sum(grown) > len(grown)
+
+
+def _of_search(slo: Slo) -> Iterator[str]:
+    within = f"{slo.limit_ms:g} ms"
+    rates = [trial.fps for trial in slo.trials]
+    if slo.outcome == "none":
+        lowest = f"the lowest that was tried is {min(rates):.3g} a second"
+        yield f"no rate held the 99th percentile within {within} twice; {lowest}"
+    elif slo.outcome == "not ended" and not rates:
+        yield f"the search for the highest rate within {within} did not end: no rate was tried to its end"
+    elif slo.outcome == "not ended":
+        held = max((trial.fps for trial in slo.trials if trial.sustained), default=None)
+        once = "none held" if held is None else f"the highest that held, at least once, is {held:.3g}"
+        yield (
+            f"the search for the highest rate within {within} did not end: of {len(rates)} trials, down to "
+            f"{min(rates):.3g} a second, {once}"
+        )
+    elif all(trial.sustained for trial in slo.trials) and 2 * max(rates) > HIGHEST_FPS:
+        yield f"every rate that was tried held: the highest may lie above {max(rates):.5g} a second"
+
+
+def _contradiction(paced: Paced, slo: Slo, missed: bool) -> Iterator[str]:
+    """Say where the run and the search disagree: a trial of the search is short, and slow seconds hit one of them."""
+    if slo.outcome == "not ended":
+        return
+    highest = slo.highest_fps or 0.0
+    found = f"the search found that {highest:.3g} a second hold" if highest else "the search found that no rate holds"
+    again = "one of them met a slow or a lucky moment of the machine; leave it alone and measure again"
+    if missed and highest >= paced.fps:
+        yield f"{found}, but this run did not hold at {paced.fps:g}: {again}"
+    if not missed and highest * (1 + TOLERANCE) < paced.fps:
+        yield f"{found}, but this run held at {paced.fps:g}: {again}"

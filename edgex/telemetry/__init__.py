@@ -14,14 +14,14 @@ from types import TracebackType
 from edgex.errors import UsageError
 from edgex.report.parts import Counter, Series, Telemetry
 from edgex.telemetry.cpu import MEMORY, find_cpu, peak_resident_mb
-from edgex.telemetry.meters import Found
+from edgex.telemetry.meters import Found, Meter
 from edgex.telemetry.nvml import find_gpus
 from edgex.telemetry.power import find_power
 
 __all__ = ["PERIOD_S", "Recorder"]
 
 PERIOD_S = 0.25
-_LEAST_RATE_S = 0.1  # over less than that no rate is told: the kernel counts time in ticks of 10 ms
+_LEAST_RATE_NS = 100_000_000  # over less than that no rate is told: the kernel counts time in ticks of 10 ms
 _DIGITS = 4  # after the point, of a reading
 
 
@@ -55,7 +55,10 @@ class Recorder:
         self._gauges: list[list[float | None]] = [[] for _ in found.gauges]
         self._rates: list[list[float | None]] = [[] for _ in found.meters]
         self._counts = [0.0 for _ in found.meters]
-        self._before: tuple[int, list[float | None]] | None = None
+        self._last: list[float | None] = [None for _ in found.meters]  # counts that could be read
+        self._readings: list[
+            tuple[int, list[float | None]]
+        ] = []  # since it was entered, those that a rate may count from
         self._peak_mb: float | None = None
         self._peak_before_mb: float | None = None
         self._end = threading.Event()
@@ -66,7 +69,8 @@ class Recorder:
             raise UsageError("expected a recorder that is not recording, got one that is; leave it first")
         if self._origin_ns is None:
             self._origin_ns = time.perf_counter_ns()
-        self._before = None
+        self._readings = []
+        self._last = [None for _ in self._found.meters]
         self._peak_before_mb = peak_resident_mb(self._root)
         self._read()
         self._end.clear()
@@ -115,21 +119,30 @@ class Recorder:
             self._read()
 
     def _read(self) -> None:
-        """Take one reading; only one thread at a time does."""
+        """Take one reading; only one thread at a time does.
+
+        A rate counts from the newest reading that is old enough, and never from one before it was entered again: so
+        what happens in a short stretch at the end is within the rate of a longer one.
+        """
         now_ns = time.perf_counter_ns()
         counted = [meter.read() for meter in self._found.meters]
-        before_ns, before = self._before or (now_ns, counted)
-        self._before = now_ns, counted
-        seconds = (now_ns - before_ns) / 1e9
+        enough = [place for place, (read_ns, _) in enumerate(self._readings) if now_ns - read_ns >= _LEAST_RATE_NS]
+        del self._readings[: max(0, len(enough) - 1)]  # no later rate counts from them
+        since_ns, since = self._readings[0] if enough else (now_ns, counted)
+        self._readings.append((now_ns, counted))
         self._times_ms.append(round((now_ns - (self._origin_ns or 0)) / 1e6, 3))
         for gauge, values in zip(self._found.gauges, self._gauges, strict=True):
             values.append(_rounded(gauge.read()))
         for place, meter in enumerate(self._found.meters):
-            old, new = before[place], counted[place]
-            increase = None if old is None or new is None else meter.increase(old, new)
-            self._counts[place] += increase or 0.0
-            rate = None if increase is None or seconds < _LEAST_RATE_S else increase / seconds * meter.per_second
+            self._counts[place] += _increase(meter, self._last[place], counted[place]) or 0.0
+            self._last[place] = self._last[place] if counted[place] is None else counted[place]
+            increase = _increase(meter, since[place], counted[place]) if enough else None
+            rate = None if increase is None else increase / (now_ns - since_ns) * 1e9 * meter.per_second
             self._rates[place].append(_rounded(rate))
+
+
+def _increase(meter: Meter, before: float | None, now: float | None) -> float | None:
+    return None if before is None or now is None else meter.increase(before, now)
 
 
 def _rounded(value: float | None) -> float | None:

@@ -89,14 +89,14 @@ def _withheld(root: Path) -> Found:
     if not files:
         return Found(missing=["CPU time withheld by the control group: it has no cpu.stat that counts it"])
 
-    def total(pattern: str, scale: dict[str, float]) -> float:
-        rows = (row for file in files for row in re.findall(pattern, read_text(file), re.MULTILINE))
-        return float(sum(int(value) * scale[name] for name, value in rows))
+    def total(pattern: str, scale: dict[str, float]) -> float | None:
+        rows = [row for file in files for row in re.findall(pattern, read_text(file), re.MULTILINE)]
+        return float(sum(int(value) * scale[name] for name, value in rows)) if rows else None
 
-    def periods() -> float:
+    def periods() -> float | None:
         return total(r"^(nr_throttled) (\d+)", {"nr_throttled": 1.0})
 
-    def seconds() -> float:  # version 2 counts microseconds, version 1 nanoseconds
+    def seconds() -> float | None:  # version 2 counts microseconds, version 1 nanoseconds
         return total(r"^(throttled_usec|throttled_time) (\d+)", {"throttled_usec": 1e-6, "throttled_time": 1e-9})
 
     return Found(
@@ -115,8 +115,9 @@ def _heat(root: Path, cores: list[int]) -> Found:
     if not files:
         return Found(missing=["thermal throttling events of the CPU: no thermal_throttle in sysfs"])
 
-    def events() -> float:
-        return sum(number_in(file) or 0.0 for file in files)
+    def events() -> float | None:
+        counts = [count for file in files if (count := number_in(file)) is not None]
+        return sum(counts) if len(counts) == len(files) else None
 
     return Found(meters=[Meter(THROTTLED, "events", events, THROTTLED, "1/s")])
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import itertools
 from pathlib import Path
 
 import numpy as np
@@ -13,22 +12,15 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgex.bench import BenchOptions, Effort, bench
 from edgex.bench.pictures import prepared, read_pictures
+from edgex.bench.samples import round_medians
 from edgex.errors import ModelError, SourceError, UsageError
 from edgex.image_input import ImageInput
 from edgex.manifest import InputSpec
 from edgex.report import BenchReport
-from tests.bundles import patched_picture, write_bundle
+from tests.bundles import write_bundle
 from tests.clips import write_picture
 
-QUICK = Effort(seconds=0.1, iterations=20, rounds=4, longest_warmup_s=0.3)
-
-
-@pytest.fixture
-def pictures(tmp_path: Path) -> str:
-    (tmp_path / "pictures").mkdir()
-    for index, label in enumerate(("red", "green", "blue", "red")):
-        write_picture(tmp_path / f"pictures/{index}.png", patched_picture(label=label))
-    return str(tmp_path / "pictures")
+QUICK = Effort(seconds=0.1, iterations=24, rounds=6, longest_warmup_s=0.3)
 
 
 def write_failing(path: Path) -> Path:
@@ -60,7 +52,7 @@ def test_a_report_says_what_was_measured_and_how(bundle: Path, pictures: str) ->
         assert run.error is None
         assert run.latency is not None
         assert run.latency.count == len(run.samples_ms) >= 20
-        assert len(run.rounds) == 4
+        assert len(run.rounds) == 6
         assert run.load_ms > 0 < (run.first_ms or 0)
         assert run.warmup.iterations >= 10
         assert run.engine_sha256 == hashlib.sha256(bundle.read_bytes()).hexdigest()
@@ -72,21 +64,17 @@ def test_a_report_says_what_was_measured_and_how(bundle: Path, pictures: str) ->
         assert run.telemetry.times_ms[0] <= run.starts_ms[0]
         assert (run.peak_memory_mb or 0) > 1
         assert run.per_second <= run.batch * 1000 / run.latency.mean_ms
-    assert [(ratio.of, ratio.to) for ratio in report.ratios] == [
-        (run.name, report.runs[0].name) for run in report.runs[1:]
-    ]
+    first = report.runs[0]
+    assert [(ratio.of, ratio.to) for ratio in report.ratios] == [(run.name, first.name) for run in report.runs[1:]]
+    for ratio, run in zip(report.ratios, report.runs[1:], strict=True):  # of one picture, whatever the batch
+        rounds = zip(*(round_medians(each.samples_ms, each.rounds) for each in (run, first)), strict=True)
+        assert ratio.ratio == pytest.approx(np.median([of / run.batch / to for of, to in rounds]))
+    assert [run.load_order for run in report.runs] == [0, 1, 2, 3]
+    assert all("the whole program" in run.memory_scope and "all 4 runs" in run.memory_scope for run in report.runs)
     assert not report.partial
     assert {stage for stage, _, _ in told} == {"opening", "warming up", "measuring"}
-    assert told[-1] == ("measuring", 16, 16)
+    assert told[-1] == ("measuring", 24, 24)
     assert BenchReport.from_json(report.to_json()) == report
-
-
-def test_runs_take_turns(bundle: Path, pictures: str) -> None:
-    report = bench(BenchOptions((bundle, bundle), backends=("onnxruntime",), source=pictures), effort=QUICK)
-    first, second = report.runs
-    assert second.name == f"{first.name} (2)"
-    begins = [[run.starts_ms[place] for place in run.rounds] for run in report.runs]
-    assert sorted(itertools.chain(*begins)) == [each for pair in zip(*begins, strict=True) for each in pair]
 
 
 @pytest.mark.parametrize("mode", ["pipeline", "paced"])
@@ -103,7 +91,7 @@ def test_the_whole_path(bundle: Path, pictures: str, mode: str) -> None:
     else:
         assert run.paced is not None
         assert run.paced.age == run.latency
-        assert run.paced.due == run.paced.done == 20
+        assert run.paced.due == run.paced.done == 24
         assert run.paced.deadline_ms == 5.0
         assert "due" in run.transfers
 
@@ -126,9 +114,29 @@ def test_a_rate_s_search_is_in_the_report(bundle: Path, pictures: str) -> None:
     assert run.paced is not None
     assert run.paced.slo is not None
     assert run.paced.slo.highest_fps is None
+    assert run.paced.slo.outcome == "none"
     assert [trial.fps for trial in run.paced.slo.trials] == [1.0]
     assert (run.paced.deadline_ms, run.paced.late) == (1e-6, 2)
-    assert any("no rate held 99 of 100 frames within 1e-06 ms" in each for each in run.warnings)
+    assert any("no rate held the 99th percentile within 1e-06 ms" in each for each in run.warnings)
+
+
+@pytest.mark.parametrize("searching", [1, 2])
+def test_a_search_that_is_interrupted_says_so_and_keeps_what_was_tried(
+    bundle: Path, pictures: str, searching: int
+) -> None:
+    told: list[str] = []
+    stopped = lambda: sum(each.startswith("searching") for each in told) == searching  # noqa: E731
+    options = BenchOptions((bundle,), "paced", ("onnxruntime",), source=pictures, fps=200.0, slo_ms=5000.0)
+    report = bench(options, lambda stage, done, total: told.append(stage), stopped, QUICK)
+    (run,) = report.runs
+    assert report.partial
+    assert run.paced is not None
+    assert run.paced.slo is not None
+    assert (run.paced.slo.outcome, run.paced.slo.highest_fps) == ("not ended", None)
+    assert [trial.fps for trial in run.paced.slo.trials] == [200.0][: searching - 1]
+    assert all(trial.ages is not None and trial.ages.count == trial.done for trial in run.paced.slo.trials)
+    assert any("did not end" in each for each in run.warnings)
+    assert BenchReport.from_json(report.to_json()) == report
 
 
 def test_a_rate_that_cannot_be_met_is_told(bundle: Path, pictures: str) -> None:
@@ -145,9 +153,12 @@ def test_a_model_that_fails_keeps_the_others_figures(bundle: Path, tmp_path: Pat
     write_picture(tmp_path / "dark/1.png", np.full((8, 8, 3), 255, np.uint8))
     failing = write_failing(tmp_path / "failing.onnx")
     options = BenchOptions((failing, bundle), backends=("onnxruntime",), source=str(tmp_path / "dark"))
-    failed, other = bench(options, effort=QUICK).runs
+    report = bench(options, effort=QUICK)
+    failed, other = report.runs
     assert failed.error is not None
     assert "out of data bounds" in failed.error
+    assert "failing.onnx" in failed.error
+    assert str(tmp_path) not in report.to_json()
     assert (failed.samples_ms, failed.latency, failed.rounds) == ((), None, ())
     assert failed.first_ms is not None  # the first picture was dark
     assert other.error is None
@@ -177,6 +188,7 @@ def test_too_few_samples_are_told(bundle: Path, pictures: str) -> None:
     effort = Effort(seconds=0.0, iterations=8, rounds=4, longest_warmup_s=0.1)
     (run,) = bench(BenchOptions((bundle,), backends=("onnxruntime",), source=pictures), effort=effort).runs
     assert any(each.startswith("8 samples, below the 200") for each in run.warnings)
+    assert any("below 3 s, which may all be slow" in each for each in run.warnings)
 
 
 def test_a_fixed_batch_is_kept(tmp_path: Path, pictures: str) -> None:
@@ -195,7 +207,7 @@ def test_streams_share_the_cores_out(bundle: Path, pictures: str) -> None:
     assert (run.streams, run.error) == (2, None)
     assert run.threads is not None
     assert run.name.endswith("2 streams")
-    assert "2 streams, a thread and an engine each" in run.sync
+    assert "2 streams of one engine, a thread each" in run.sync
 
 
 def test_inputs_are_real_and_all_different(pictures: str) -> None:

@@ -100,7 +100,7 @@ def test_one_alone_is_not_interrupted_by_warming_up_again() -> None:
 
 def test_a_call_that_fails_mid_run_keeps_its_figures_and_the_others_theirs() -> None:
     virtual = VirtualClock()
-    calls = {"good": Sleeper(virtual.sleep, 10), "bad": Sleeper(virtual.sleep, 10, fails_at=100)}
+    calls = {"good": Sleeper(virtual.sleep, 10), "bad": Sleeper(virtual.sleep, 10, fails_at=150)}
     found = bench_calls(calls, ["x"], Effort(1.0, 100, rounds=4), clock=virtual.clock)
     assert found["good"].error is None
     assert len(found["good"].track.samples_ns) == 100

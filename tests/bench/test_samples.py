@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgex.bench.samples import PERCENTS, Settling, distribution, percentile, ratio, round_medians, settle
+from edgex.bench.samples import PERCENTS, Settling, distribution, drift, percentile, ratio, round_medians, settle
 
 
 def by_hand(samples: list[float], percent: float) -> float:
@@ -82,10 +82,27 @@ def test_the_interval_of_a_ratio_holds_the_truth_about_as_often_as_it_says() -> 
     assert 170 <= held <= 200  # 95 % of 200 are 190; the bootstrap of ten rounds is a little narrow
 
 
-def test_a_ratio_needs_three_rounds_of_both() -> None:
-    assert ratio("b", [1.0, 2.0], "a", [1.0, 2.0, 3.0]) is None
-    assert ratio("b", [1.0, 2.0, 3.0], "a", [0.0, 1.0, 2.0]) is None
-    assert ratio("b", [2.0, 2.0, 2.0, 9.0], "a", [1.0, 1.0, 1.0]) is not None
+def test_a_ratio_needs_six_rounds_of_both() -> None:
+    assert ratio("b", [1.0] * 5, "a", [1.0] * 9) is None
+    assert ratio("b", [1.0] * 6, "a", [0.0, *[1.0] * 5]) is None
+    assert ratio("b", [*[2.0] * 6, 9.0], "a", [1.0] * 6) is not None
+
+
+def test_a_drift_is_told_where_it_is_more_than_noise() -> None:
+    """The thirds of nine rounds: 10.0, 10.1, 10.2 and 10.6, 10.7, 10.8 lie apart, and by 6 %."""
+    rising = [10.0, 10.1, 10.2, 10.3, 10.4, 10.5, 10.6, 10.7, 10.8]
+    assert drift(rising) == pytest.approx(10.7 / 10.1 - 1)
+    assert drift(rising[::-1]) == pytest.approx(10.1 / 10.7 - 1)
+    assert drift([0.5 * (each + 10.4) for each in rising]) is None  # 3 %
+    assert drift([9.0, 10.1, 11.2, 10.3, 10.4, 10.5, 9.6, 10.8, 11.8]) is None  # 7 %, and rounds differ by more
+    assert drift([10.0, 20.0, 10.0, 10.0, 10.0, 10.0]) is None  # one slow round
+    assert drift(rising[:5]) is None
+
+
+def test_noise_alone_is_hardly_ever_a_drift() -> None:
+    draw = random.Random(2)
+    told = sum(drift([draw.gauss(10, 0.5) for _ in range(10)]) is not None for _ in range(1000))
+    assert told < 50
 
 
 def test_times_that_fall_have_not_settled() -> None:
@@ -95,9 +112,18 @@ def test_times_that_fall_have_not_settled() -> None:
 
 def test_warming_up_ends_when_the_times_have_settled() -> None:
     windows = iter([[90], [50], [30], [30], [31], [30]])
-    clock = itertools.count(0, 10**9)
+    clock = itertools.count(0, 10**9)  # each question takes a second
     found = settle(lambda seconds, least: next(windows), lambda: next(clock), 100.0, lambda: False)
     assert (found.iterations, found.stable) == (6, True)
+
+
+def test_warming_up_takes_a_second_though_the_times_seem_to_have_settled() -> None:
+    now = itertools.count(0, 10**8)
+    found = settle(lambda seconds, least: [30], lambda: next(now), 100.0, lambda: False)
+    assert (found.iterations, found.stable) == (10, True)
+    now = itertools.count(0, 10**8)
+    short = settle(lambda seconds, least: [30], lambda: next(now), 0.5, lambda: False)
+    assert (short.iterations, short.stable) == (6, False)
 
 
 def test_warming_up_ends_also_when_they_never_do() -> None:

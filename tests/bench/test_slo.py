@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pytest
 
 from edgex.bench.paced import EngineServer, PacedLane
-from edgex.bench.samples import percentile
+from edgex.bench.samples import distribution, percentile
 from edgex.bench.slo import TOLERANCE, TRIAL_FRAMES, TRIAL_S, is_growing, search, try_rate
 from edgex.report.parts import Policy, Slo, Trial
 from tests.sleeping import MS, Sleeper, VirtualClock, queue_ages
@@ -49,15 +49,16 @@ def test_a_steady_engine_holds_its_own_rate(service_ms: float, start_fps: float,
     assert slo.highest_fps is not None
     # a queue that grows by half a percent is not seen in 2 s, nor are drops below one in a hundred
     assert own * (1 - TOLERANCE) <= slo.highest_fps <= own * 1.0125
-    assert slo.trials[-1] == Trial(slo.highest_fps, slo.trials[-1].p99_ms, True)  # it held a second time
+    assert slo.outcome == "found"
+    assert (slo.trials[-1].fps, slo.trials[-1].sustained) == (slo.highest_fps, True)  # it held a second time
     assert sum(trial.fps == slo.highest_fps and trial.sustained for trial in slo.trials) == 2
 
 
 def test_an_engine_that_takes_longer_than_the_limit_holds_no_rate() -> None:
     slo = searched(service_ms=30, limit_ms=25)
-    assert slo.highest_fps is None
+    assert (slo.highest_fps, slo.outcome) == (None, "none")
     assert [trial.sustained for trial in slo.trials] == [False] * len(slo.trials)
-    assert [trial.fps for trial in slo.trials] == [30, 15, 7.5, 3.75, 1.875]
+    assert [trial.fps for trial in slo.trials] == [30, 15, 7.5, 3.75, 1.875, 1]  # the lowest is tried, too
     assert {trial.p99_ms for trial in slo.trials[2:]} == {30}
 
 
@@ -82,6 +83,8 @@ def test_every_trial_of_an_engine_that_stalls_is_what_lindley_says() -> None:
         assert trial.sustained == (p99 <= 50 and not is_growing(ages, trial.fps))
         if trial.sustained:
             assert trial.p99_ms == pytest.approx(p99)
+            assert (trial.done, trial.due) == (count, count)
+        assert trial.ages == distribution(ages[: trial.done])  # of those that end early, the frames until then
     # one late frame a stall up to 66.7 a second, which is allowed; from 100 a second on three are
     assert slo.highest_fps is not None
     assert 66 <= slo.highest_fps <= 102
@@ -133,14 +136,57 @@ def test_a_search_that_is_stopped_has_found_nothing_but_tells_what_it_tried() ->
         return Trial(fps, 1.0, True)
 
     slo = search(attempt, 10, 16, lambda: len(tried) == 3)
-    assert slo.highest_fps is None
+    assert (slo.highest_fps, slo.outcome) == (None, "not ended")
     assert [trial.fps for trial in slo.trials] == [16, 32, 64]
-    assert search(lambda fps: None, 10, 16, lambda: True) == Slo(10, None, ())
+    assert search(lambda fps: None, 10, 16, lambda: True) == Slo(10, None, (), "not ended")
+
+
+@pytest.mark.parametrize("after", range(10))
+def test_a_search_that_is_stopped_anywhere_never_says_that_no_rate_held(after: int) -> None:
+    """The last trial is cut off and gives None, as one does that was stopped."""
+    tried: list[float] = []
+
+    def attempt(fps: float) -> Trial | None:
+        tried.append(fps)
+        return Trial(fps, 1.0, fps <= 40) if len(tried) <= after else None
+
+    slo = search(attempt, 10, 16, lambda: len(tried) > after)
+    assert (slo.highest_fps, slo.outcome) == (None, "not ended")
+    assert len(slo.trials) == after
+    whole = search(lambda fps: Trial(fps, 1.0, fps <= 40), 10, 16)
+    assert whole.outcome == "found"
+    assert len(whole.trials) == 10
+
+
+def test_a_search_ends_without_an_answer_when_nothing_holds_again() -> None:
+    """Every rate holds once and never twice: eight are given up, and that is not to say that no rate holds."""
+    asked: list[float] = []
+
+    def attempt(fps: float) -> Trial:
+        asked.append(fps)
+        return Trial(fps, 1.0, asked.count(fps) == 1 and fps <= 100)
+
+    slo = search(attempt, 10, 64)
+    assert (slo.highest_fps, slo.outcome) == (None, "not ended")
+    assert len([fps for fps in asked if asked.count(fps) == 2]) == 2 * 8
+
+
+def test_a_search_that_came_down_to_the_lowest_says_that_no_rate_held() -> None:
+    asked: list[float] = []
+
+    def attempt(fps: float) -> Trial:
+        asked.append(fps)
+        return Trial(fps, 1.0, asked.count(fps) == 1 and fps < 1.05)
+
+    slo = search(attempt, 10, 2)
+    assert (slo.highest_fps, slo.outcome) == (None, "none")
+    assert min(asked) == 1.0
+    assert search(lambda fps: Trial(fps, 1.0, False), 10, 0.25).trials == (Trial(0.25, 1.0, False),)
 
 
 def test_a_search_ends_where_everything_holds() -> None:
     slo = search(lambda fps: Trial(fps, 0.001, True), 10, 100)
-    assert slo.highest_fps == 12_800
+    assert (slo.highest_fps, slo.outcome) == (12_800, "found")
 
 
 def test_a_queue_that_grows() -> None:

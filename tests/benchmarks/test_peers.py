@@ -17,6 +17,7 @@ from benchmarks import costs, costs_plot, peers, peers_attribution, peers_engine
 from benchmarks.drawing_peers import opencv_input
 from benchmarks.peers_aims import judged
 from benchmarks.peers_frame import Replay, edgex_rivals
+from benchmarks.peers_overhead import measure_overhead
 from benchmarks.peers_rounds import Rival, ratio, table_of, times_of
 from benchmarks.peers_scene import (
     Scene,
@@ -191,6 +192,12 @@ def test_benchmark_app_gives_its_throughput_and_streams(scene: Scene) -> None:
     assert min(row["per_second"].values()) > 0
 
 
+def test_bench_s_own_time_is_that_of_a_call_that_does_nothing() -> None:
+    found = measure_overhead(turns=3, turn_s=0.05)
+    assert found["samples"] > 100
+    assert 0.0 < found["us_a_sample"]["lower"] <= found["us_a_sample"]["median"] <= found["us_a_sample"]["upper"]
+
+
 def test_aims_are_judged_from_the_figures() -> None:
     def over(median: float) -> dict[str, Any]:
         ratio = {"median": median, "lower": median / 2, "upper": median * 2}
@@ -202,6 +209,7 @@ def test_aims_are_judged_from_the_figures() -> None:
         "frame": {"base": "edgex, e", "pipeline": "edgex pipeline, e", "contenders": contenders},
         "engines": [engine],
         "throughput": [{"engine": "e", "ratio": over(1.0)["over_base"]}],
+        "overhead": {"us_a_sample": {"median": 10.1, "lower": 0.4, "upper": 11.0}},
     }
     found = judged({"sections": sections})
     assert [(each["kind"], each["bound"], each["met"]) for each in found] == [
@@ -211,6 +219,7 @@ def test_aims_are_judged_from_the_figures() -> None:
         ("at least", 60.0, False),
         ("at most", 1.05, False),
         ("at least", 1.0, True),
+        ("at most", 10.0, False),
     ]
     assert judged({"sections": {}}) == []
 

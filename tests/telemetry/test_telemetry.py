@@ -16,7 +16,6 @@ from edgex.errors import UsageError
 from edgex.report.parts import Counter, Series, Telemetry
 from edgex.telemetry import Recorder
 from edgex.telemetry.cpu import BUSY, FASTEST, OWN, PERIODS, STOLEN, THROTTLED
-from edgex.telemetry.meters import Meter
 from edgex.telemetry.nvml import HELD_BACK, find_gpus
 from edgex.telemetry.power import find_power
 from edgex.telemetry.warnings import telemetry_warnings
@@ -90,12 +89,6 @@ def test_what_happens_between_two_recordings_does_not_count(tmp_path: Path) -> N
     assert value_of(told, "energy of package-0") == pytest.approx(5.0)
     assert [value is None for value in values_of(told, "power of package-0")] == [True, False, True, False]
     assert list(told.times_ms) == sorted(told.times_ms)
-
-
-def test_a_count_that_wraps_goes_on() -> None:
-    meter = Meter("energy", "J", lambda: 0.0, "power", "W", wraps_at=262143.0)
-    assert meter.increase(262140.0, 2.0) == 5.0
-    assert meter.increase(3.0, 4.5) == 1.5
 
 
 def test_the_peak_of_a_program_that_grew_between_readings_is_told(tmp_path: Path) -> None:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from edgex.cli_build import Color, Layout, Mean, Size, Std
 from edgex.cli_shared import Debug, Trust, complain, plain, print_table, progress
-from edgex.errors import UsageError
+from edgex.errors import EdgexError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from edgex.bench.options import BenchOptions
-    from edgex.report import BenchReport, Run
+    from edgex.report import BenchReport
     from edgex.report.compare import Comparison
     from edgex.report.parts import Policy
 
@@ -38,7 +39,7 @@ def bench(
     threads: Annotated[int | None, typer.Option(help="CPU threads of each engine.", min=1)] = None,
     streams: Annotated[int, typer.Option(help="So many engines at once, for throughput.", min=1)] = 1,
     source: Annotated[str | None, typer.Option(help=_SOURCE, metavar="URI")] = None,
-    seconds: Annotated[float, typer.Option(help="Measure each at least so long; never below 3 s.")] = 3.0,
+    seconds: Annotated[float, typer.Option(help="Measure each at least so long; never below 3 s, or 6 s over the whole path.")] = 3.0,
     fps: Annotated[
         float | None, typer.Option(help="Rate at which frames are due; 30.", show_default=False, rich_help_panel=_PACED)
     ] = None,
@@ -75,7 +76,9 @@ def bench(
     from edgex.bench.options import BenchOptions
     from edgex.input_options import parse_options
     from edgex.report import Mode, read_report
-    from edgex.report.compare import FAIL_ABOVE_PERCENT, compare, differences
+    from edgex.report.compare import FAIL_ABOVE_PERCENT, compare, is_judged
+    from edgex.report.compare_text import comparison_warnings
+    from edgex.report.differences import differences
     from edgex.signals import stop_signals
 
     if fail_above is not None and baseline is None:
@@ -101,24 +104,29 @@ def bench(
     old = None if baseline is None else read_report(baseline)
     with stop_signals() as received, progress() as show:
         report = run(options, lambda stage, done, total: show(stage, done, total or None), lambda: bool(received))
-    limit = FAIL_ABOVE_PERCENT if fail_above is None else fail_above
-    held = [] if old is None else compare(old, report, limit)
+    held = [] if old is None else compare(old, report, FAIL_ABOVE_PERCENT if fail_above is None else fail_above)
     unlike = () if old is None else differences(old, report)
+    # before anything is printed, as who reads that may have gone
+    written = _write(files, _texts(report, held, unlike), debug)
     _print(report, held)
-    for warning in (*report.warnings, *(f"baseline: {each}" for each in unlike)):
+    for path in written:
+        print(f"wrote {path}")
+    for warning in report.warnings:
         complain(f"warning: {warning}")
     for each in report.runs:
         for warning in each.warnings:
             complain(f"warning: {each.name}: {warning}")
         if each.error is not None:
             complain(f"{each.name} ended early: {each.error}")
-    _write(files, _texts(report, held, unlike))
+    for warning in () if old is None else (*comparison_warnings(held), *unlike):
+        complain(f"warning: baseline: {warning}")
     if report.partial:
         complain("interrupted: these are the figures up to then, marked partial")
         return _INTERRUPTED
-    if any(each.error is not None for each in report.runs):
-        return 1
-    return _REGRESSION if any(each.verdict == "slower" for each in held) else 0
+    if any(figure.verdict == "worse" for figure in held):
+        return _REGRESSION
+    failed = any(each.error is not None for each in report.runs) or len(written) < len(files)
+    return int(failed or (old is not None and not is_judged(held)))
 
 
 def _numbers(text: str | None) -> tuple[int, ...]:
@@ -152,55 +160,58 @@ def _texts(report: BenchReport, held: Sequence[Comparison], unlike: Sequence[str
     return {
         "--json": report.to_json,
         "--csv": lambda: to_csv(report),
-        "--markdown": lambda: to_markdown(report, held),
+        "--markdown": lambda: to_markdown(report, held, unlike),
         "--html": lambda: to_html(report, held, unlike),
     }
 
 
-def _write(files: Mapping[str, Path], texts: Mapping[str, Callable[[], str]]) -> None:
+def _write(files: Mapping[str, Path], texts: Mapping[str, Callable[[], str]], debug: bool) -> list[Path]:
+    """Write all that can be written and complain of the rest: minutes of measuring hang on none of them."""
     from edgex.product import write_text
 
+    written = []
     for option, path in files.items():
-        write_text(path, texts[option]())
-        print(f"wrote {path}")
+        try:
+            write_text(path, texts[option]())
+        except Exception as error:
+            if debug:
+                traceback.print_exc()
+            known = isinstance(error, EdgexError)
+            complain(f"{option}: {error}" if known else f"{option}: unexpected {type(error).__name__}: {error}")
+        else:
+            written.append(path)
+    return written
 
 
 def _print(report: BenchReport, held: Sequence[Comparison]) -> None:
-    from edgex.report.text import comparison_table, shown, table
+    from edgex.report.compare_text import comparison_table
+    from edgex.report.shown import shown
+    from edgex.report.text import figures_of
+    from edgex.report.words import notes, run_lines
 
-    headings, rows = table(report)
-    for number, row in enumerate(rows, 1):  # the names are too long for a column
-        print(plain(f"{number}: {row[0]}"))
-    _print_rows(headings, [(str(number), *row[1:]) for number, row in enumerate(rows, 1)])
+    figures = figures_of(report)[:-1]
+    every = dict.fromkeys((*(run.name for run in report.runs), *(each.run for each in held)))
+    numbers = {name: str(number) for number, name in enumerate(every, 1)}  # the names are too long for a column
+    for name, number in numbers.items():
+        print(plain(f"{number}: {name}"))
+    rows = [(numbers[run.name], *(shown(figure(run)) for _, _, figure in figures)) for run in report.runs]
+    names, units = (name for name, _, _ in figures), (unit for _, unit, _ in figures)
+    _print_rows(("run", *names), ("", *units), *rows)
+    for sentence in notes(report):
+        print(plain(sentence))
     for run in report.runs:
-        if run.stages:
-            stages = ", ".join(f"{name} {shown(times.p50_ms)}" for name, times in run.stages.items())
-            print(plain(f"{run.name}: ms a frame (median): {stages}"))
-        for line in _paced_lines(run):
-            print(plain(line))
+        for sentence in run_lines(run):
+            print(plain(f"{run.name}: {sentence}"))
+    batches = any(run.batch > 1 for run in report.runs)
     for ratio in report.ratios:
         spread = f"{shown(ratio.low)} to {shown(ratio.high)}"
-        print(plain(f"{ratio.of} takes {shown(ratio.ratio)} times as long as {ratio.to} (95 %: {spread})"))
+        of = "a picture of " if batches else ""
+        print(plain(f"{of}{ratio.of} takes {shown(ratio.ratio)} times as long as {ratio.to} (95 %: {spread})"))
     if held:
-        _print_rows(*comparison_table(held))
+        print("against the baseline:")
+        headings, rows = comparison_table(held, numbers)
+        _print_rows(headings, *rows)
 
 
-def _print_rows(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    print_table([headings, *(tuple(plain(cell) for cell in row) for row in rows)])
-
-
-def _paced_lines(run: Run) -> list[str]:
-    from edgex.report.text import shown
-
-    paced: Any = run.paced
-    if paced is None:
-        return []
-    lines = [
-        f"{run.name}: {paced.fps:g} a second, {paced.policy}: {paced.due} due, {paced.done} done, {paced.dropped} "
-        f"dropped, {paced.late} later than {shown(paced.deadline_ms, 'ms')} after they were due"
-    ]
-    if paced.slo is not None:
-        found = f"{shown(paced.slo.highest_fps)} a second" if paced.slo.highest_fps else "none"
-        tried = ", ".join(f"{shown(trial.fps)} {'yes' if trial.sustained else 'no'}" for trial in paced.slo.trials)
-        lines.append(f"{run.name}: highest rate within {shown(paced.slo.limit_ms, 'ms')}: {found}; tried {tried}")
-    return lines
+def _print_rows(*rows: tuple[str, ...]) -> None:
+    print_table([tuple(plain(cell) for cell in row) for row in rows])

@@ -71,7 +71,8 @@ def load(
     ModelError
         If the file cannot be loaded, or has no manifest.
     UsageError
-        If the backend or compositor is not known, the file was built for another backend, or `threads` or `streams` is below 1.
+        If the backend or compositor is not known, the file was built for another backend, or `threads` or `streams`
+        is below 1.
     MissingDependencyError
         If the backend is not installed.
     """

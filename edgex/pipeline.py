@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -96,26 +97,29 @@ def run(
     """
     options = options or RunOptions()
     deadline_ms = options.deadline_ms or _frame_interval_ms(source, options)
+    streams = 1 if source.live else explainer.engine.streams
+    room = _ROOM_LIVE if source.live else _ROOM + streams - 1
     outputs, tally = Outputs(sinks), Tally()
     try:
-        stages = Stages(
-            explainer,
-            view if isinstance(view, LiveView) else LiveView(view or View(), explainer.labels),
-            outputs,
-            source,
-            tally,
-            smooth_s=options.smooth_s if source.live or source.fps else 0.0,
-            monitor_every=options.monitor_every,
-            deadline_ms=deadline_ms,
-            observe=observe,
-        )
-        stages.warm_up()
-        start = time.perf_counter()
-        streams = 1 if source.live else explainer.engine.streams
-        room = _ROOM_LIVE if source.live else _ROOM + streams - 1
-        belt: Conveyor[Passage] = Conveyor(room, source.stop, _places)
-        steps = (Step(stages.preprocess), Step(stages.infer, streams), Step(stages.compose), Step(stages.write))
-        interrupted = belt.run(_passages(source, options, belt.ending), steps, stopped)
+        with contextlib.closing(
+            Stages(
+                explainer,
+                view if isinstance(view, LiveView) else LiveView(view or View(), explainer.labels),
+                outputs,
+                source,
+                tally,
+                room=room,
+                smooth_s=options.smooth_s if source.live or source.fps else 0.0,
+                monitor_every=options.monitor_every,
+                deadline_ms=deadline_ms,
+                observe=observe,
+            )
+        ) as stages:
+            stages.warm_up()
+            start = time.perf_counter()
+            belt: Conveyor[Passage] = Conveyor(room, source.stop, _places)
+            steps = (Step(stages.preprocess), Step(stages.infer, streams), Step(stages.compose), Step(stages.write))
+            interrupted = belt.run(_passages(source, options, belt.ending), steps, stopped)
         outputs.close()
     except BaseException as error:
         outputs.end(keep=tally.frames > 0 and isinstance(error, Exception))

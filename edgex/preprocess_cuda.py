@@ -8,13 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgex import arguments, cuda
-from edgex.cuda_memory import Buffer
+from edgex.cuda_memory import Buffer, picture_of, pitch_of
 from edgex.manifest import InputSpec
 from edgex.types import Image, require_image
 
 BLOCK, MOST_COLUMNS, SPAN = 128, 84, 655  # as kernels/preprocess.cu says: targets, and source columns, of a block
 MOST_BLOCKS = 65535  # in y and z; the kernels walk on from there
-PITCH = 16  # bytes: rows that begin at its multiples are read 16 bytes at a time
 
 
 class CudaPreprocessor:
@@ -58,9 +57,9 @@ class CudaPreprocessor:
         self._gpu.require_own_process()
         with self._lock:
             self.stream.synchronize()  # the last frame's copy still reads the pinned memory
-            pitch = -(-3 * width // PITCH) * PITCH
+            pitch = pitch_of(width)
             rows = self._image.host((height, pitch), np.uint8)
-            rows[:, : 3 * width].reshape(height, width, 3)[...] = image
+            picture_of(rows, width)[...] = image
             call.image, call.image_stride = self._image.upload(self.stream, rows), pitch
             call.tensor = self.tensor.address(3 * self._spec.height * self._spec.width * self.dtype.itemsize)
             self.launch(call, self.stream)

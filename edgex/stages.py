@@ -6,12 +6,14 @@ import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgex.explain import Explainer
 from edgex.flicker import Flicker
+from edgex.frame_path import FramePath, open_path
 from edgex.legend import draw_legend
 from edgex.monitor import Faithfulness, measure
 from edgex.outputs import Outputs
@@ -32,6 +34,7 @@ class Passage:
 
     frame: Frame
     ms: dict[str, float] = field(default_factory=dict)
+    path: FramePath | None = None
     tensor: FloatArray | None = None
     logits: Logits | None = None
     shot: Shot | None = None
@@ -51,6 +54,7 @@ class Stages:
     outputs : where finished frames go
     source : where frames come from; asked for how many it dropped
     tally : where finished frames are counted
+    room : frames at work at once
     smooth_s : time constant of the smoothing of logits, in seconds; 0 for none
     monitor_every : every so many frames the masked frame is classified again; 0 for never
     deadline_ms : age at output beyond which a frame is late, or None
@@ -65,6 +69,7 @@ class Stages:
         source: Source,
         tally: Tally,
         *,
+        room: int,
         smooth_s: float,
         monitor_every: int,
         deadline_ms: float | None,
@@ -81,6 +86,11 @@ class Stages:
         self._observe = observe
         self._flicker = Flicker(explainer.manifest.input.std)
         self._composed = 0
+        self._paths: SimpleQueue[FramePath] = SimpleQueue()  # those that no frame is on
+        self._opened: list[FramePath] = []
+        for _ in range(room):
+            self._opened.append(open_path(explainer))
+            self._paths.put(self._opened[-1])
 
     def warm_up(self) -> None:
         """Explain and draw one empty picture: backends and fonts prepare on the first call, and frames would wait."""
@@ -91,23 +101,27 @@ class Stages:
 
     def preprocess(self, passage: Passage) -> None:
         """Make the network's input."""
+        passage.path = self._paths.get()
         with stage(passage.ms, "preprocess"):
-            passage.tensor = self._explainer.preprocess(passage.frame.image)
+            passage.path.upload(passage.frame.image)
 
     def infer(self, passage: Passage) -> None:
         """Run the network."""
-        assert passage.tensor is not None
+        assert passage.path is not None
         with stage(passage.ms, "infer"):
-            passage.logits = self._explainer.infer(passage.tensor)
+            passage.logits, passage.tensor = passage.path.infer(tensor=True)
 
     def compose(self, passage: Passage) -> None:
         """Smooth the logits, choose what is shown, and draw it."""
-        assert passage.logits is not None
+        path, logits = passage.path, passage.logits
+        assert path is not None
+        assert logits is not None
         frame, ms, view = passage.frame, passage.ms, self._view.current
-        logits = passage.logits
+        smoothed = None
         if self._smoother is not None:
             with stage(ms, "smooth"):
                 logits = self._smoother.smooth(logits, frame.time_ns)
+            smoothed = logits.mask_logits[0]
         explanation = self._explainer.explanation(frame.image, logits)
         shown = explanation.shown(view.classes, view.top, view.threshold, view.hidden)
         self._judge(passage, shown, logits.mask_logits)
@@ -115,14 +129,15 @@ class Stages:
         if shown:
             with stage(ms, "compose"):
                 drawn = drawing(shown, view.style, view.opacity, self._explainer.fill)
-                picture = self._explainer.compositor.compose(frame.image, explanation.mask_logits, drawn)
+                picture = path.compose(drawn, smoothed)
             with stage(ms, "legend"):
                 draw_legend(picture, shown)
         if shown and self._outputs.wants_masks:
             with stage(ms, "masks"):
                 masks = explanation.masks([each.label for each in shown])
         passage.shot = Shot(frame, picture, shown, masks, scores=explanation.scores)
-        passage.tensor = passage.logits = None  # let go of what no later stage needs
+        passage.path = passage.tensor = passage.logits = None  # let go of what no later stage needs
+        self._paths.put(path)
 
     def write(self, passage: Passage) -> None:
         """Hand the finished frame to the sinks, and count it."""
@@ -133,6 +148,11 @@ class Stages:
         age_ms = _age_ms(shot.frame)
         self._tally.add(shot, passage.ms, age_ms, self._is_late(age_ms))
         self._observe(shot)
+
+    def close(self) -> None:
+        """Give back what frames went through."""
+        for path in self._opened:
+            path.close()
 
     def _judge(self, passage: Passage, shown: tuple[ShownClass, ...], mask_logits: FloatArray) -> None:
         """Measure the flicker, and from time to time whether the mask of the first class, as it is shown, is true."""

@@ -321,9 +321,12 @@ def test_pycuda_s_objects_live_and_die_where_they_may(opened: dict[str, str], pr
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("integrated", "some"), [("0", "test"), ("1", "many_classes or preprocess_at")])
+@pytest.mark.parametrize(
+    ("integrated", "some"), [("0", "test"), ("1", "many_classes or preprocess_at or test_explain_cuda")]
+)
 def test_the_gpu_s_tests_pass_on_the_emulated_kernels(opened: dict[str, str], integrated: str, some: str) -> None:
-    tests = ["tests/compositors/test_cuda.py", "-m", "gpu and not slow", "-k", some]
+    files = ["tests/compositors/test_cuda.py", "tests/test_explain_cuda.py"]
+    tests = [*files, "-m", "gpu and not slow", "-k", f"({some}) and not real_plan"]
     command = [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", *tests]
     environment = {**opened, "STUB_INTEGRATED": integrated}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=ROOT)

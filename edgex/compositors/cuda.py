@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 
 from edgex import arguments, cuda
 from edgex.compositors import require_mask_logits, require_size
-from edgex.cuda_memory import Buffer
+from edgex.cuda_memory import Buffer, picture_of, pitch_of
 from edgex.errors import UsageError
 from edgex.types import STYLES, Drawing, Image, require_image
 
 BLOCK, TILE_ROWS, TILE_BYTES = 128, 16, 512  # as kernels/composite.cu defines them
 MOST_BLOCKS = 65535  # in y and z; the kernels walk on from there
-PITCH = 16  # bytes: rows that begin at its multiples are read and written 16 bytes at a time
 NAMES = (*STYLES, "mask")  # by style code
 
 
@@ -36,6 +35,10 @@ class CudaCompositor:
     ----------
     gpu : where
     mapped : whether host and GPU share memory; None: as the GPU has it
+
+    Attributes
+    ----------
+    heat : address of the heat table, for calls to `launch`; it lives as long as the compositor
     """
 
     name = "cuda"
@@ -51,7 +54,7 @@ class CudaCompositor:
         heat = arguments.heat_colors()
         host = self._heat.host(heat.shape, heat.dtype)
         host[...] = heat
-        self._heat.upload(self.stream, host)
+        self.heat = self._heat.upload(self.stream, host)
         self.stream.synchronize()
 
     def compose(self, image: Image, mask_logits: NDArray[np.floating], drawing: Drawing) -> Image:
@@ -63,9 +66,9 @@ class CudaCompositor:
         call = arguments.composite(drawing, height, width, (len(drawing.classes), *mask_logits.shape[1:]), half)
         self._gpu.require_own_process()
         with self._lock:
-            pitch = -(-3 * width // PITCH) * PITCH
+            pitch = pitch_of(width)
             rows = self._image.host((height, pitch), np.uint8)
-            rows[:, : 3 * width].reshape(height, width, 3)[...] = image
+            picture_of(rows, width)[...] = image
             call.image, call.image_stride = self._image.upload(self.stream, rows), pitch
             picture = self._picture.host((height, pitch), np.uint8)
             call.picture, call.picture_stride = self._picture.address(picture.nbytes), pitch
@@ -76,12 +79,12 @@ class CudaCompositor:
                 host = self._colors.host(table.shape, table.dtype)
                 host[...] = table
                 self._colors.upload(self.stream, host)
-            call.colors, call.heat = self._colors.address(8), self._heat.address(8)
+            call.colors, call.heat = self._colors.address(8), self.heat
             self.launch(call, self.stream)
             self._picture.download(self.stream, picture)
             self.stream.synchronize()
             self._drawn = drawing
-            return picture[:, : 3 * width].reshape(height, width, 3).copy()
+            return picture_of(picture, width).copy()
 
     def masks(
         self, mask_logits: NDArray[np.floating], classes: Sequence[int], height: int, width: int

@@ -50,21 +50,11 @@ class Engine:
         self._check_input(image)
         found = self.network.run(image)
         logits = Logits(found[MASK_LOGITS], found.get(CLASS_LOGITS))
-        self._check_output(logits, len(image))
+        self.check_output(logits, len(image))
         return logits
 
-    def close(self) -> None:
-        """Give the backend's memory back; the engine cannot be used after it."""
-        self.network.close()
-
-    def _check_input(self, image: FloatArray) -> None:
-        batch, *rest = self.input_shape
-        counts = len(image) > 0 if batch is None else len(image) == batch
-        if image.dtype != np.float32 or image.ndim != 4 or list(image.shape[1:]) != rest or not counts:
-            expected = f"[{'N' if batch is None else batch}, {', '.join(map(str, rest))}]"
-            raise UsageError(f"expected float32 {expected}, got {image.dtype} {list(image.shape)}; preprocess it first")
-
-    def _check_output(self, logits: Logits, batch: int) -> None:
+    def check_output(self, logits: Logits, batch: int) -> None:
+        """Raise ModelError unless these are logits of so many pictures, not all of them NaN or infinite."""
         mask_logits, class_logits = logits.mask_logits, logits.class_logits
         classes = mask_logits.shape[1] if mask_logits.ndim == 4 else -1
         labels = classes if self.manifest is None else len(self.manifest.labels)
@@ -82,3 +72,14 @@ class Engine:
                     f"expected finite {name} of {self.path}, got NaN or infinity only; its weights are broken or "
                     "overflow in half precision: export it again"
                 )
+
+    def close(self) -> None:
+        """Give the backend's memory back; the engine cannot be used after it."""
+        self.network.close()
+
+    def _check_input(self, image: FloatArray) -> None:
+        batch, *rest = self.input_shape
+        counts = len(image) > 0 if batch is None else len(image) == batch
+        if image.dtype != np.float32 or image.ndim != 4 or list(image.shape[1:]) != rest or not counts:
+            expected = f"[{'N' if batch is None else batch}, {', '.join(map(str, rest))}]"
+            raise UsageError(f"expected float32 {expected}, got {image.dtype} {list(image.shape)}; preprocess it first")

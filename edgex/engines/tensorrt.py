@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,8 @@ from edgex.cuda_graph import Graph
 from edgex.cuda_lifetime import Held
 from edgex.cuda_memory import Buffer
 from edgex.engines.network import closed, require_fitting, require_threads
-from edgex.engines.tensorrt_api import TITLES, Journal, device, listening, load, reason_missing_run, version
+from edgex.engines.tensorrt_api import Journal, device, listening, load, reason_missing_run, version
+from edgex.engines.tensorrt_lane import Lane, cannot, new_context
 from edgex.engines.tensorrt_layers import precisions
 from edgex.engines.tensorrt_plan import Binding, bindings, deserialised, read_plan, require_within
 from edgex.errors import EdgexError, ModelError, UsageError
@@ -84,11 +86,12 @@ class TensorRtNetwork:
     """
 
     def __init__(self, path: Path, plan: bytes, flavour: str, gpu: cuda.Device, manifest: Manifest | None) -> None:
-        self.backend, self.path, self.manifest = flavour, path, manifest
+        self.backend, self.path, self.manifest, self.streams = flavour, path, manifest, 1
         self._trt, self._gpu, self._lock = load(flavour), gpu, threading.Lock()
         self._held: list[Held] = []  # runtime, engine, contexts: given back from the last to the first
         self._graphs: dict[Shape, _Captured] = {}
         self._contexts: dict[str, Held] = {}
+        self._lanes: WeakSet[Lane] = WeakSet()
         self._stream = cuda.Stream(gpu)
         self.launches = "runtime" if hasattr(self._trt, "CudaGraphStrategy") else "graph"
         self.plain_because = ""
@@ -125,14 +128,14 @@ class TensorRtNetwork:
             self._stream.synchronize()
             return {name: view.copy() for name, view in views.items()}
 
-    def enqueue(self, addresses: Mapping[str, int], batch: int, stream: cuda.Stream) -> None:
-        """Put one inference into a stream, on memory of the caller's; it is done once the stream has come past it.
+    def lane(self, addresses: Mapping[str, int], batch: int, stream: cuda.Stream, graph: bool = True) -> Lane:
+        """Return what infers one batch in a stream, on memory of the caller's; lanes run beside one another.
 
         Parameters
         ----------
-        addresses : on the GPU, of the input and of every output, contiguous, by name
-        batch : of the input; its other axes are those of `largest`
-        stream : one stream for all calls, as they share memory inside TensorRT
+        addresses : on the GPU, of the input and of every output, by name; what is there is overwritten
+        batch, stream : of the input, whose other axes are those of `largest`; idle
+        graph : whether a CUDA graph is tried
 
         Raises
         ------
@@ -141,14 +144,18 @@ class TensorRtNetwork:
         ModelError
             If TensorRT cannot.
         """
-        if set(addresses) != set(self._buffers):
-            raise UsageError(f"expected addresses of {', '.join(self._buffers)}, got {', '.join(addresses)}; name each")
         shape = (batch, *self.largest[1:])
         require_within(self.path, shape, self.smallest, self.largest)
         self._gpu.require_own_process()
         with self._lock, self._gpu.active(), listening() as journal:
             self._require_open()
-            self._put(self._context("enqueue", journal), addresses, shape, stream, journal)
+            if set(addresses) != set(self._buffers):
+                names = ", ".join(self._buffers)
+                raise UsageError(f"expected addresses of {names}, got {', '.join(addresses)}; name each")
+            launches = "plain" if not graph else "runtime" if self.launches == "runtime" else "graph"
+            (context := self._made(launches, journal)).set_input_shape(self.input.name, shape)
+            self._lanes.add(lane := Lane(self, self._gpu, context, addresses, stream, launches))
+            return lane
 
     def inspect(self) -> str:
         """Return what TensorRT's inspector tells of the layers, as JSON, for the most usual shape."""
@@ -164,6 +171,8 @@ class TensorRtNetwork:
     def close(self) -> None:
         with self._lock:
             self._open = False
+            for lane in tuple(self._lanes):
+                lane.close()
             self._graphs.clear()
             self._contexts.clear()
             while self._held:
@@ -191,17 +200,11 @@ class TensorRtNetwork:
     def _context(self, purpose: str, journal: Journal) -> Held:
         """Return the execution context for a purpose; what one of them computes on is not another's."""
         if purpose not in self._contexts:
-            engine = self._engine.raw
-            if self.launches == "runtime":
-                config = engine.create_runtime_config()
-                config.cuda_graph_strategy = self._trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
-                made = engine.create_execution_context(config)
-            else:
-                made = engine.create_execution_context()
-            if made is None:
-                raise self._cannot("make room for", journal, "close other programs on the GPU")
-            self._contexts[purpose] = self._hold(made)
+            self._contexts[purpose] = self._hold(self._made(self.launches, journal))
         return self._contexts[purpose]
+
+    def _made(self, launches: str, journal: Journal) -> Any:
+        return new_context(self._trt, self._engine.raw, launches, self.backend, self.path, journal)
 
     def _shaped(self, context: Held, shape: Shape) -> dict[str, Shape]:
         """Give a context its input's shape and return those of the outputs, -1 where they depend on values."""
@@ -215,7 +218,7 @@ class TensorRtNetwork:
         for name, address in addresses.items():
             context.raw.set_tensor_address(name, address)
         if not context.raw.execute_async_v3(stream.handle):
-            raise self._cannot("infer", journal, "see edgex doctor, or build it again here")
+            raise cannot("infer", self.backend, self.path, journal, "see edgex doctor, or build it again here")
         return shapes
 
     def _launch(self, shape: Shape, journal: Journal) -> Mapping[str, Shape]:
@@ -245,6 +248,3 @@ class TensorRtNetwork:
 
     def _addresses(self) -> dict[str, int]:
         return {name: buffer.address(0) for name, buffer in self._buffers.items()}
-
-    def _cannot(self, verb: str, journal: Journal, mend: str) -> ModelError:
-        return ModelError(f"expected {TITLES[self.backend]} to {verb} {self.path}, got: {journal.cause()}; {mend}")

@@ -13,13 +13,26 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edgex.report.fields import ReportError, check_fields, decode, refuse
-from edgex.report.parts import Counter, Distribution, Paced, Policy, Ratio, Series, Slo, Telemetry, Trial, Warmup
+from edgex.report.parts import (
+    Counter,
+    Distribution,
+    Outcome,
+    Paced,
+    Policy,
+    Ratio,
+    Series,
+    Slo,
+    Telemetry,
+    Trial,
+    Warmup,
+)
 
 __all__ = [
     "BenchReport",
     "Counter",
     "Distribution",
     "Mode",
+    "Outcome",
     "Paced",
     "Policy",
     "Ratio",
@@ -73,6 +86,8 @@ class Run:
     stage_samples_ms : every time of each stage, of the pipeline; else {}
     paced : what the paced mode counted, else None
     peak_memory_mb : largest resident memory of the program meanwhile, or None
+    memory_scope : one sentence: what that memory holds
+    load_order : how many engines of the call were opened before it; load_ms and first_ms hang on it
     telemetry : what the machine did meanwhile, or None where it was not watched
     warnings : one sentence each
     error : why the run ended early, or None
@@ -109,6 +124,8 @@ class Run:
     telemetry: Telemetry | None = None
     warnings: tuple[str, ...] = ()
     error: str | None = None
+    memory_scope: str = ""
+    load_order: int = 0
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -12,12 +12,16 @@ from pathlib import Path
 
 from edgex.report import BenchReport, Run
 from edgex.report.compare import Comparison
+from edgex.report.compare_text import comparison_warnings
+from edgex.report.html_baseline import baseline_section
 from edgex.report.html_run import figure, run_section, wide_if
 from edgex.report.machine import machine_facts
 from edgex.report.plots import percentile_curve
 from edgex.report.plots_more import range_strip, ratio_strips
+from edgex.report.shown import printable, shown
 from edgex.report.svg import Scale, spanning
-from edgex.report.text import FIGURES, achieved_text, all_warnings, how_measured, noise, printable, shown, signed
+from edgex.report.text import Figure, figures_of
+from edgex.report.words import RATIO, achieved_text, how_measured, notes, run_warnings
 
 _COLORS = 8
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"  # even a report made to do harm loads and runs nothing
@@ -40,9 +44,9 @@ def to_html(report: BenchReport, comparisons: Sequence[Comparison] = (), differe
                 '<meta name="viewport" content="width=device-width, initial-scale=1">',
                 f"<title>edgex bench: {escape(_title(report))}</title><style>\n{style}</style></head><body><main>",
                 _header(report),
-                _warnings(report, differences),
+                _warnings(report, (*(comparison_warnings(comparisons) if comparisons else ()), *differences)),
                 _summary(report),
-                _baseline(comparisons) if comparisons else "",
+                baseline_section(comparisons),
                 _overview(report) if len(report.runs) > 1 else "",
                 *(run_section(run, color_of(place)) for place, run in enumerate(report.runs)),
                 _how(report),
@@ -86,37 +90,44 @@ def _title(report: BenchReport) -> str:
 
 
 def _warnings(report: BenchReport, differences: Sequence[str]) -> str:
-    told = [*all_warnings(report), *(f"baseline: {each}" for each in differences)]
-    if not told:
+    groups = [("", report.warnings), *((run.name, run_warnings(run)) for run in report.runs), ("baseline", differences)]
+    lists = "".join(_list(told, name) for name, told in groups if told)
+    if not lists:
         return '<section class="good">No warnings.</section>'
-    rows = "".join(f"<li>{escape(each)}</li>" for each in told)
-    return f'<section class="warn"><h2>Warnings</h2><ul class="told">{rows}</ul></section>'
+    return f'<section class="warn"><h2>Warnings</h2>{lists}</section>'
+
+
+def _list(sentences: Sequence[str], title: str = "", classes: str = "told") -> str:
+    rows = "".join(f"<li>{escape(each)}</li>" for each in sentences)
+    return (f"<h3>{escape(title)}</h3>" if title else "") + f'<ul class="{classes}">{rows}</ul>'
 
 
 def _summary(report: BenchReport) -> str:
-    heads = "".join(f"<th>{escape(name)}<small>{escape(unit)}</small></th>" for name, unit, _ in FIGURES)
+    heads = "".join(f"<th>{escape(name)}<small>{escape(unit)}</small></th>" for name, unit, _ in figures_of(report))
     ends = [each for run in report.runs if (at := run.latency) for each in (at.p50_ms, at.p99_ms)]
     scale = spanning(ends) if ends else Scale(0.0, 1.0)
-    rows = "".join(_row(run, color_of(place), scale) for place, run in enumerate(report.runs))
+    figures = figures_of(report)
+    told = _list(notes(report), classes="told caption")
+    rows = "".join(_row(run, figures, color_of(place), scale) for place, run in enumerate(report.runs))
     return (
         '<section><h2>Summary</h2><table><thead><tr><th>run</th><th class="text">p50, line to p99</th>'
         f"{heads}</tr></thead>"
         f"<tbody>{rows}</tbody></table>"
         '<p class="caption">Times in milliseconds; CV is the standard deviation over the mean; per s are pictures per '
-        "second; first is the first inference, load the opening of the engine; memory is the largest resident memory. "
-        f"The bars share one scale, from 0 to {shown(scale.high, 'ms')}.</p></section>"
+        "second; first is the first inference, load the opening of the engine. "
+        f"The bars share one scale, from 0 to {shown(scale.high, 'ms')}.</p>{told}</section>"
     )
 
 
-def _row(run: Run, color: str, scale: Scale) -> str:
+def _row(run: Run, figures: Sequence[Figure], color: str, scale: Scale) -> str:
     strip = ""
     if run.latency is not None:
         strip = range_strip(run.latency.p50_ms, run.latency.p99_ms, scale, color)
-    failed = f'<small class="slower">{escape(run.error)}</small>' if run.error else ""
+    failed = f'<small class="worse">{escape(run.error)}</small>' if run.error else ""
     about = f"{run.precision}; layers: {achieved_text(run)}"
     cells = "".join(
         f'<td data-name="{escape(f"{name} {unit}".strip())}"{_main(name)}>{escape(shown(figure(run)))}</td>'
-        for name, unit, figure in FIGURES
+        for name, unit, figure in figures
     )
     return (
         f'<tr class="{color}"><td><span class="swatch"></span><b>{escape(run.name)}</b><small>{escape(about)}</small>'
@@ -126,29 +137,6 @@ def _row(run: Run, color: str, scale: Scale) -> str:
 
 def _main(name: str) -> str:
     return ' class="main"' if name in ("p50", "p99") else ""
-
-
-def _baseline(comparisons: Sequence[Comparison]) -> str:
-    rows = "".join(_compared(each) for each in comparisons)
-    heads = "".join(
-        f"<th>{name}</th>" for name in ("run", "before, ms", "now, ms", "change, %", "noise, ± %", "verdict")
-    )
-    return (
-        f"<section><h2>Against the baseline</h2><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
-        '<p class="caption">Medians; a run is faster or slower only beyond the limit that was asked for and beyond the '
-        "noise of both reports (bootstrap over rounds, 95 %).</p></section>"
-    )
-
-
-def _compared(each: Comparison) -> str:
-    cells = (
-        ("before, ms", shown(each.old_ms)),
-        ("now, ms", shown(each.new_ms)),
-        ("change, %", signed(each.change_pct)),
-        ("noise, ± %", noise(each.noise_pct)),
-    )
-    row = "".join(f'<td data-name="{name}">{text}</td>' for name, text in cells)
-    return f'<tr><td>{escape(each.run)}</td>{row}<td class="{each.verdict}">{each.verdict}</td></tr>'
 
 
 def _overview(report: BenchReport) -> str:
@@ -172,13 +160,12 @@ def _ratios(report: BenchReport) -> str:
         f"<b>{shown(each.ratio)}</b> ({shown(each.low)} to {shown(each.high)}){drawing}</div>"
         for each, drawing in zip(report.ratios, ratio_strips(report.ratios), strict=True)
     )
-    caption = "Median over rounds of the ratio of medians; 95 % interval by bootstrap over rounds. Above 1 is slower."
+    caption = f"{RATIO} Above 1 is slower."
     return f'<figure class="wide c0"><h3>Ratios of times</h3><p class="caption">{caption}</p>{rows}</figure>'
 
 
 def _how(report: BenchReport) -> str:
-    rows = "".join(f"<li>{escape(each)}</li>" for each in _sentences(report))
-    return f'<section><h2>How it was measured</h2><ul class="told">{rows}</ul></section>'
+    return f"<section><h2>How it was measured</h2>{_list(list(_sentences(report)))}</section>"
 
 
 def _sentences(report: BenchReport) -> Iterator[str]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from html import escape
 
-from edgex.report import Paced, Run
+from edgex.report import Run
 from edgex.report.plots import end_of, histogram, percentile_curve, stage_bars, timeline
 from edgex.report.plots_more import slo_trials, telemetry_panels
-from edgex.report.text import achieved_text, shown
+from edgex.report.shown import shown
+from edgex.report.words import SAMPLE, achieved_text, frames_line, slo_line
 
 
 def run_section(run: Run, color: str) -> str:
@@ -53,6 +54,11 @@ def _tiles(run: Run) -> Iterator[str]:
             *tiles,
             ("coefficient of variation", shown(latency.cv * 100), "%"),
         ]
+    if run.batch > 1 and latency is not None:
+        tiles.append(("median a picture", shown(latency.p50_ms / run.batch), "ms"))
+    if run.paced is not None and (slo := run.paced.slo) is not None:
+        rate = (shown(slo.highest_fps), "fps") if slo.highest_fps is not None else (slo.outcome, "")
+        tiles.append((f"highest rate within {shown(slo.limit_ms, 'ms')}", *rate))
     for name, value, unit in tiles:
         yield f'<div class="tile"><b>{value}<small> {unit}</small></b><span>{escape(name)}</span></div>'
 
@@ -63,7 +69,8 @@ def _facts(run: Run) -> Iterator[tuple[str, str, bool]]:
     yield "precision", f"{run.precision}; layers: {achieved_text(run)}", False
     threads = "the backend's choice" if run.threads is None else str(run.threads)
     yield "batch, threads, streams", f"{run.batch}, {threads}, {run.streams}", False
-    yield "load, first inference", f"{shown(run.load_ms, 'ms')}, {shown(run.first_ms, 'ms')}", False
+    opened = f"opened after {run.load_order} other{'s' * (run.load_order > 1)}" if run.load_order else "opened first"
+    yield "load, first inference", f"{shown(run.load_ms, 'ms')} ({opened}), {shown(run.first_ms, 'ms')}", False
     state = "stable" if run.warmup.stable else "not yet stable"
     warm = f"{run.warmup.iterations} iterations, {shown(run.warmup.seconds, 's')}, {state}"
     yield "warm-up", warm, False
@@ -74,19 +81,14 @@ def _facts(run: Run) -> Iterator[tuple[str, str, bool]]:
     yield "inside the measured interval", run.transfers, True
     yield "what went in", run.pictures, True
     if run.paced is not None:
-        yield "frames", _frames(run.paced), True
-
-
-def _frames(paced: Paced) -> str:
-    policies = {"queue": "every frame in order", "newest": "the newest frame, those it replaces are dropped"}
-    late = f"{paced.late} later than {shown(paced.deadline_ms, 'ms')}"
-    counts = f"{paced.due} due, {paced.done} done, {paced.dropped} dropped, {late}"
-    return f"{shown(paced.fps)} per second, {policies[paced.policy]}: {counts}"
+        yield "frames", frames_line(run.paced), True
+        if run.paced.slo is not None:
+            yield "highest rate with the 99th percentile within", slo_line(run.paced.slo), True
 
 
 def _charts(run: Run, color: str) -> Iterator[str]:
     paced = run.paced
-    called = "Age" if run.mode == "paced" else "Latency"
+    called = SAMPLE[run.mode].capitalize()
     since = "from the time at which each frame was due" if run.mode == "paced" else ""
     limit = None if paced is None else paced.deadline_ms
     yield figure(f"{called}, histogram", histogram(run), since)
@@ -95,9 +97,10 @@ def _charts(run: Run, color: str) -> Iterator[str]:
     overlap = "Stages overlap: their sum is not the time of a frame."
     yield figure("Time of each stage", stage_bars(run.stages), overlap, wide=not searched, area="area bars")
     if paced is not None and paced.slo is not None:
-        held = "none was" if paced.slo.highest_fps is None else f"{shown(paced.slo.highest_fps)} fps was the highest"
-        caption = f"p99 of the age within {shown(paced.slo.limit_ms, 'ms')}: {held}. Filled: held; ring: not."
-        yield figure("Rates that were tried", slo_trials(paced.slo), caption, wide=not run.stages)
+        caption = f"Highest with the p99 of the age within {slo_line(paced.slo)}. Filled: held; ring: not."
+        yield figure(
+            "Rates that were tried: 99th percentile of the age, ms", slo_trials(paced.slo), caption, wide=not run.stages
+        )
     end_s = end_of(run)
     caption = "Every sample by when it began; where they are many, a line from the lowest to the highest of a stretch."
     if len(run.rounds) > 1:

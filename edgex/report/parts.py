@@ -9,6 +9,7 @@ from typing import Literal
 from edgex.report.fields import check_fields, refuse
 
 Policy = Literal["queue", "newest"]
+Outcome = Literal["found", "none", "not ended"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +81,24 @@ class Trial:
     Attributes
     ----------
     fps : frames per second
-    p99_ms : 99th percentile of the age at that rate
+    p99_ms : 99th percentile of the age at that rate, of the frames that came out
     sustained : whether the rate held
+    ages : of the frames that came out in this trial, or None where none did; the samples themselves are not kept
+    done : number of frames that came out
+    due : number of frames that were due
     """
 
     fps: float
     p99_ms: float
     sustained: bool
+    ages: Distribution | None = None
+    done: int = 0
+    due: int = 0
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if (0 if self.ages is None else self.ages.count) != self.done or self.done > self.due:
+            raise refuse("Trial.done", "the count of its ages, and at most due", (self.done, self.due))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,16 +108,21 @@ class Slo:
     Attributes
     ----------
     limit_ms : the limit asked for
-    highest_fps : the highest rate sustained, or None where none was
+    highest_fps : the highest rate sustained, or None where none was found
     trials : every rate that was tried, in order
+    outcome : "found"; "none" where rates down to the lowest were tried and none held; "not ended" where the search was
+        interrupted, failed, or ran out of attempts to confirm
     """
 
     limit_ms: float
     highest_fps: float | None
     trials: tuple[Trial, ...]
+    outcome: Outcome = "not ended"
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if (self.outcome == "found") != (self.highest_fps is not None):
+            raise refuse("Slo.outcome", '"found" with a highest_fps, and only then', (self.outcome, self.highest_fps))
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,13 +158,14 @@ class Paced:
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """How much longer one run takes than another.
+    """How much longer one run takes than another; in engine mode for one picture, so that batches compare.
 
     Attributes
     ----------
     of : name of the run whose time is divided
     to : name of the run by whose time it is divided
-    ratio : median over rounds of (median of `of` in the round) / (median of `to` in the round)
+    ratio : median over rounds of (median of `of` in the round) / (median of `to` in the round), in engine mode each
+        divided by its batch
     low : lower end of the 95 % interval, by bootstrap over rounds
     high : upper end of the same
     """

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from edgex.report import Run
+from edgex.report.shown import shown
 from edgex.report.svg import Plot, Scale, spanning
-from edgex.report.text import shown
+from edgex.report.words import SAMPLE
 
 _HEIGHT = 190
 _BINS = 48
@@ -37,7 +38,7 @@ def histogram(run: Run) -> str:
     plot = Plot(
         "Histogram of latency", Scale(low - (high - low) * 0.03, high + room), spanning([*counts, beyond]), _HEIGHT
     )
-    plot.axes("latency, ms", y_ticks=_whole(plot.y))
+    plot.axes(f"{SAMPLE[run.mode]}, ms", y_ticks=_whole(plot.y))
     for left, right, count in zip(edges[:-1], edges[1:], counts, strict=True):
         if count:
             gap = (right - left) * 0.06
@@ -182,7 +183,7 @@ def stage_bars(stages: Mapping[str, Any]) -> str:
     """Return the median of each stage as a bar, with a thin line up to its 99th percentile."""
     if not stages:
         return ""
-    x = Scale(0.0, max(each.p99_ms for each in stages.values()) * 1.18 or 1.0)
+    x = Scale(0.0, max(each.p99_ms for each in stages.values()) * 1.45 or 1.0)  # room for the numbers behind
     rows = len(stages)
     plot = Plot("Time of each stage", x, Scale(0.0, rows), 30 * rows)
     names = [(rows - place - 0.5, name) for place, name in enumerate(stages)]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from edgex.report import Ratio, Series, Slo, Telemetry
+from edgex.report.shown import shown
 from edgex.report.svg import Plot, Scale, spanning
-from edgex.report.text import shown
 
 _PANEL = 46
 _PANELS = 8  # the first so many series that moved are drawn, the others told in words
@@ -66,7 +66,7 @@ def slo_trials(slo: Slo) -> str:
     x = spanning([trial.fps for trial in slo.trials], from_zero=False)
     scale = spanning([*(trial.p99_ms for trial in slo.trials), slo.limit_ms], log=True)
     plot = Plot("Rates that were tried", x, scale, 190)
-    plot.axes("frames per second; 99th percentile of the age in ms, logarithmic")
+    plot.axes("frames per second, logarithmic upwards")
     plot.level(slo.limit_ms, f"limit {shown(slo.limit_ms)} ms", "rule limit")
     for number, trial in enumerate(slo.trials, 1):
         verdict = "held" if trial.sustained else "not held"

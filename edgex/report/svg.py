@@ -90,15 +90,24 @@ class Plot:
         self._under.append(f'<text x="100%" y="{self._height + 33}" class="label end">{escape(x_label)}</text>')
 
     def curve(self, points: Iterable[tuple[float, float | None]], classes: str) -> None:
-        """Draw a line through points; None breaks it."""
-        path, pen = [], "M"
+        """Draw a line through points; None breaks it, and a point between two breaks is a dot."""
+        lines: list[list[tuple[float, float]]] = [[]]
         for x, y in points:
             if y is None:
-                pen = "M"
-                continue
-            path.append(f"{pen}{_short(self.x.at(x) * _WIDE)} {self._y(y)}")
-            pen = "L"
-        self._stretched.append(f'<path d="{"".join(path)}" class="line {classes}"/>')
+                lines.append([])
+            else:
+                lines[-1].append((x, y))
+        path = "".join(
+            f"{'L' if place else 'M'}{_short(self.x.at(x) * _WIDE)} {self._y(y)}"
+            for line in lines
+            if len(line) > 1
+            for place, (x, y) in enumerate(line)
+        )
+        if path:
+            self._stretched.append(f'<path d="{path}" class="line {classes}"/>')
+        lone = [line[0] for line in lines if len(line) == 1]
+        if lone:
+            self.strokes(((x, y, y) for x, y in lone), f"dots {classes}")
 
     def strokes(self, spans: Iterable[tuple[float, float, float]], classes: str) -> None:
         """Draw upright strokes (x, low, high), or round dots where low is high."""
@@ -189,7 +198,7 @@ def _short(value: float) -> str:
 
 
 def _linear_ticks(low: float, high: float) -> list[float]:
-    rough = (high - low) / _TICKS
+    rough = max((high - low) / _TICKS, 1e-300)  # a span may be too small to be parted
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= rough * 0.999)
     first = math.ceil(low / step - 1e-9)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from edgex.cli_bench import _write
 from edgex.report import read_report
 from tests.bench.test_bench import write_failing
 from tests.bundles import patched_picture, write_bundle
@@ -32,6 +34,8 @@ def test_reports_are_written_and_held_against_an_earlier_one(tmp_path: Path, bun
     done = edgex("bench", bundle, *ON_ONE, "--source", picture, *words)
     assert done.code == 0, done.err
     assert "1: tiny.onnx · onnxruntime · batch 1" in done.out
+    assert "memory: " in done.out
+    assert "load and first depend on what was opened before (this one alone) and on the disk cache" in done.out
     assert [line for line in done.out.splitlines() if line.startswith("wrote")] == [
         f"wrote {each}" for each in files.values()
     ]
@@ -52,7 +56,18 @@ def test_reports_are_written_and_held_against_an_earlier_one(tmp_path: Path, bun
     against = ("--baseline", tmp_path / "old.json", "--fail-above", "50")
     regressed = edgex("bench", bundle, *ON_ONE, "--source", picture, *against)
     assert regressed.code == 4, regressed.err
-    assert "slower" in regressed.out
+    assert "worse" in regressed.out
+    assert "against the baseline:" in regressed.out
+    assert "per second" in regressed.out
+
+    slow["name"] = "gone"
+    (tmp_path / "old.json").write_text(json.dumps(tree), encoding="utf-8")
+    lacking = edgex("bench", bundle, *ON_ONE, "--source", picture, *against, "--markdown", tmp_path / "held.md")
+    assert lacking.code == 1, lacking.err
+    told = "baseline: gone (engine) was not held against it: this report has no such run"
+    assert f"edgex: warning: {told}" in lacking.err.splitlines()
+    assert "only this report has tiny.onnx · onnxruntime · batch 1 (engine)" in lacking.err
+    assert "gone (engine) was not held against it" in (tmp_path / "held.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
@@ -78,9 +93,7 @@ def test_a_stop_prints_what_it_has_and_marks_it(
 ) -> None:
     words = (*ON_ONE, "--source", picture, "--seconds", "3600", "--json", tmp_path / "r.json")
     running = start("bench", bundle, *words)
-    while _cpu_seconds(running.pid) < 4:  # it imports for two, then warms up and measures
-        assert running.poll() is None, running.communicate()
-        time.sleep(0.05)
+    _await_measuring(running)
     running.send_signal(number)
     out, err = running.communicate(timeout=120)
     assert running.returncode == 130, err
@@ -90,6 +103,47 @@ def test_a_stop_prints_what_it_has_and_marks_it(
     report = read_report(tmp_path / "r.json")
     assert report.partial
     assert report.runs[0].warmup.iterations > 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads how long a program has computed from /proc")
+def test_neither_a_model_nor_a_folder_that_went_meanwhile_takes_the_figures_along(
+    tmp_path: Path, bundle: Path, picture: Path
+) -> None:
+    (tmp_path / "folder").mkdir()
+    reports = ("--html", tmp_path / "folder/r.html", "--json", tmp_path / "r.json", "--csv", tmp_path / "r.csv")
+    running = start("bench", bundle, *ON_ONE, "--source", picture, "--seconds", "3600", *reports)
+    _await_measuring(running)
+    bundle.unlink()
+    (tmp_path / "folder").rmdir()
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=120)
+    assert running.returncode == 130, err
+    assert [line for line in out.splitlines() if line.startswith("wrote")] == [
+        f"wrote {tmp_path / name}" for name in ("r.json", "r.csv")
+    ]
+    assert [line for line in err.splitlines() if line.startswith("edgex: --html: expected")], err
+    (run,) = read_report(tmp_path / "r.json").runs
+    assert run.warmup.iterations > 0
+    assert len(run.engine_sha256) == 64
+
+
+def test_each_report_that_fails_is_told_and_the_others_are_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = {"--json": tmp_path / "no folder/r.json", "--csv": tmp_path / "r.csv", "--html": tmp_path / "r.html"}
+    texts = {"--json": lambda: "{}", "--csv": lambda: str(1 // 0), "--html": lambda: "<p>"}
+    assert _write(files, texts, debug=False) == [tmp_path / "r.html"]
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("edgex: --json: expected")
+    assert second.startswith("edgex: --csv: unexpected ZeroDivisionError")
+    assert [path.name for path in tmp_path.iterdir()] == ["r.html"]
+
+
+def _await_measuring(running: subprocess.Popen[str]) -> None:
+    while _cpu_seconds(running.pid) < 4:  # it imports for two, then warms up and measures
+        assert running.poll() is None, running.communicate()
+        time.sleep(0.05)
 
 
 def _cpu_seconds(pid: int) -> float:

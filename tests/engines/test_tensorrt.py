@@ -20,7 +20,7 @@ import pytest
 
 from edgex import cuda
 from edgex.cuda_lifetime import Held
-from edgex.engines import tensorrt, tensorrt_api
+from edgex.engines import tensorrt, tensorrt_api, tensorrt_lane
 from edgex.engines.tensorrt_api import plan_origin, shortened
 from edgex.engines.tensorrt_layers import precisions
 from edgex.engines.tensorrt_plan import deserialised, read_plan, require_within
@@ -326,16 +326,67 @@ def test_tensorrt_s_refusal_is_an_error(engine: Engine) -> None:
         network.run(pictures(1))
 
 
-def test_work_on_the_caller_s_memory(engine: Engine) -> None:
+@pytest.mark.parametrize("graph", [True, False])
+def test_lanes_work_on_the_caller_s_memory_with_a_context_each(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, graph: bool
+) -> None:
+    monkeypatch.setattr(tensorrt_lane, "Graph", InstantGraph)
     network, gpu = opened()
-    image, sums = pictures(2), np.zeros((2, 3), np.float32)
-    addresses = {"image": image.ctypes.data, "sums": sums.ctypes.data}
-    network.enqueue(addresses, 2, cuda.Stream(gpu))  # type: ignore[arg-type]
-    np.testing.assert_allclose(sums, image.sum(axis=(2, 3)), rtol=1e-5)
+    stream: Any = cuda.Stream(gpu)  # type: ignore[arg-type]
+    memory = [(pictures(batch), np.zeros((batch, 3), np.float32)) for batch in (2, 4)]
+    lanes = []
+    for image, sums in memory:
+        addresses = {"image": image.ctypes.data, "sums": sums.ctypes.data}
+        lanes.append(network.lane(addresses, len(image), stream, graph))
+    for lane, (image, sums) in zip(lanes * 2, memory * 2, strict=True):
+        sums[:] = 0
+        image += 1
+        lane.launch()
+        np.testing.assert_allclose(sums, image.sum(axis=(2, 3)), rtol=1e-5)
+    assert [lane.launches for lane in lanes] == ["graph" if graph else "plain"] * 2
+    assert [context.shape for context in engine.contexts] == [(4, 3, 4, 5), (2, 3, 4, 5), (4, 3, 4, 5)]
     with pytest.raises(UsageError, match="expected addresses of image, sums, got image; name each"):
-        network.enqueue({"image": 1}, 2, cuda.Stream(gpu))  # type: ignore[arg-type]
+        network.lane({"image": 1}, 2, stream)
     with pytest.raises(UsageError, match="1 to 4"):
-        network.enqueue(addresses, 9, cuda.Stream(gpu))  # type: ignore[arg-type]
+        network.lane(addresses, 9, stream)
+
+
+def test_a_lane_without_graphs_is_plain_and_says_why(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object) -> None:
+        raise EdgexError("expected a driver with CUDA graphs, got none; start the work without")
+
+    monkeypatch.setattr(tensorrt_lane, "Graph", refuse)
+    network, gpu = opened()
+    image, sums = pictures(1), np.zeros((1, 3), np.float32)
+    addresses = {"image": image.ctypes.data, "sums": sums.ctypes.data}
+    lane = network.lane(addresses, 1, cuda.Stream(gpu))  # type: ignore[arg-type]
+    lane.launch()
+    assert (lane.launches, lane.plain_because[:35]) == ("plain", "expected a driver with CUDA graphs,")
+    np.testing.assert_allclose(sums, image.sum(axis=(2, 3)), rtol=1e-5)
+    engine.contexts[-1].works = False
+    with pytest.raises(ModelError, match=r"expected TensorRT to infer model\.engine, got: no reason given; see edgex"):
+        lane.launch()
+
+
+def test_a_lane_gives_its_context_back_before_the_engine(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tensorrt_lane, "Graph", InstantGraph)
+    network, gpu = opened()
+    image, sums = pictures(1), np.zeros((1, 3), np.float32)
+    addresses = {"image": image.ctypes.data, "sums": sums.ctypes.data}
+    stream: Any = cuda.Stream(gpu)  # type: ignore[arg-type]
+    dropped, kept = network.lane(addresses, 1, stream), network.lane(addresses, 1, stream)
+    contexts = [weakref.ref(context) for context in engine.contexts[1:]]
+    engine.contexts.clear()
+    del dropped
+    gc.collect()
+    assert [context() is None for context in contexts] == [True, False]
+    network.close()
+    gc.collect()
+    assert [context() is None for context in contexts] == [True, True]
+    with pytest.raises(ModelError, match="closed"):
+        kept.launch()
+    with pytest.raises(ModelError, match="closed"):
+        network.lane(addresses, 1, stream)
 
 
 def test_threads_share_a_network(engine: Engine) -> None:

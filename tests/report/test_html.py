@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgex.report import BenchReport, Paced, Series, Slo, Telemetry
-from edgex.report.compare import compare, differences
+from edgex.report import BenchReport, Paced, Series, Slo, Telemetry, Trial
+from edgex.report.compare import compare
+from edgex.report.differences import differences
 from edgex.report.html import to_html
 from edgex.report.machine import machine_facts
 from edgex.report.plots import timeline
@@ -74,7 +75,12 @@ def test_the_page_says_what_was_measured_how_on_what_and_with_which_result() -> 
         *("Intel(R) Core(TM) i7-1365U", "governor powersave", "L2 1.25 MiB", "openvino 2026.4.1", "0123456789ab"),
         *("p50", "p90", "p95", "p99", "CV", "layers: f32 53", "the machine was busy", "inside the measured interval"),
         *("warm-up of 84 iterations", "no outlier was removed", "Hyndman", "Time of each stage", "preprocess"),
-        *("Age by percentile", "195 fps was the highest", "9 of 900 frames were late", "deadline 16.7 ms"),
+        *(
+            "Age by percentile",
+            "Highest with the p99 of the age within 20.0 ms: 195 a second",
+            "9 of 900 frames were late",
+            "deadline 16.7 ms",
+        ),
         *(
             "clock of the fastest core",
             "taken by the hypervisor: 0 throughout",
@@ -193,7 +199,12 @@ def odd_reports() -> Iterator[Any]:
     yield pytest.param(
         dataclasses.replace(make_report(), runs=(), ratios=(), machine={}, partial=True), "partial", id="no run"
     )
-    yield pytest.param(paced_without(age=None, slo=Slo(5.0, None, ())), "0 done, 9 dropped", id="no rate held")
+    yield pytest.param(paced_without(age=None, slo=Slo(5.0, None, ())), "0 done, 9 dropped", id="no rate tried")
+    none = Slo(5.0, None, (Trial(1.0, 9.0, False),), "none")
+    yield pytest.param(
+        paced_without(age=None, slo=none), "5.00 ms: none held, down to 1.00 a second", id="no rate held"
+    )
+    yield pytest.param(paced_without(age=None, slo=Slo(5.0, None, ())), "the search did not end", id="search not ended")
     many = (make_run(f"run {number}", count=30) for number in range(12))
     yield pytest.param(make_report(*many), "run 11", id="more runs than colours")
     silent = Telemetry(250.0, (), (), (), ())
@@ -211,8 +222,33 @@ def test_the_baseline_stands_on_the_page_with_what_differs() -> None:
     old, new = make_report(make_run(median_ms=4.0, backend_version="2025.1")), make_report(make_run())
     words = words_of(to_html(new, compare(old, new), differences(old, new)))
     assert "Against the baseline" in words
-    assert "slower" in words
+    assert "worse" in words
     assert "2025.1 then" in words
+    assert "per second" in words
+    assert "bootstrap over the rounds of both reports" in words
+
+
+def test_what_a_baseline_could_not_judge_stands_among_the_warnings_of_the_page() -> None:
+    gone = make_report(make_run("gone"))
+    words = words_of(to_html(make_report(make_run("fresh")), compare(gone, make_report(make_run("fresh")))))
+    assert "gone (engine) was not held against it: this report has no such run" in words
+    assert "only this report has fresh (engine)" in words
+    assert "nothing was held against it" in words
+
+
+def test_the_page_says_what_memory_load_and_samples_are_and_what_a_picture_takes() -> None:
+    words = words_of(to_html(make_report(make_run(batch=8), make_pipeline(), make_paced())))
+    for word in (
+        *(
+            "memory: host memory of the whole program",
+            "load and first depend on what was opened before",
+            "opened first",
+        ),
+        *("a sample is one call of a whole batch (of 8)", "median a picture"),
+        *("a sample of a pipeline is the work on one frame", "Work on a frame over time"),
+        *("highest rate within 20.0 ms", "from when each was due until it was done"),
+    ):
+        assert word in words, word
 
 
 @pytest.mark.parametrize(
@@ -237,8 +273,9 @@ def test_a_line_of_telemetry_breaks_where_a_reading_failed_or_another_run_had_it
     panels, words = telemetry_panels(Telemetry(250.0, times, series, (), ()), 6.0)
     ((_, extent, drawing),) = panels
     assert extent == "1.00 to 5.00 MHz"
-    (path,) = re.findall(r'<path d="([^"]*)"', drawing)
-    assert path.count("M") == 3
+    path, dots = re.findall(r'<path d="([^"]*)"', drawing)
+    assert re.findall("[A-Z]", dots) == ["M", "V", "M", "V"]
+    assert path.count("M") == 1  # 1, 2 and 3; what stands alone is a dot
     assert words == ["idle: 0 throughout"]
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgex.report import SCHEMA, BenchReport, Ratio, ReportError, Run, read_report
+from edgex.report import SCHEMA, BenchReport, Ratio, ReportError, Run, Slo, Trial, read_report
 from scripts import bench_schema
 from tests.reports import make_paced, make_pipeline, make_report, make_run, make_telemetry, spread
 
@@ -141,6 +141,27 @@ def test_what_is_no_report_is_refused_in_one_sentence_that_names_the_field(text:
     assert message.startswith("expected ")
     for word in words:
         assert word in message, message
+
+
+@pytest.mark.parametrize(
+    ("fields", "word"),
+    [
+        ({"outcome": "found"}, "only then"),
+        ({"highest_fps": 30.0}, "only then"),
+        ({"outcome": "given up"}, "none or not ended"),
+    ],
+)
+def test_an_outcome_of_a_search_that_contradicts_its_rate_is_refused(fields: dict[str, Any], word: str) -> None:
+    with pytest.raises(ReportError, match=word):
+        Slo(**{"limit_ms": 20.0, "highest_fps": None, "trials": (), **fields})
+
+
+@pytest.mark.parametrize(("done", "due"), [(1, 200), (200, 199), (0, 200)])
+def test_a_trial_counts_the_ages_it_gives(done: int, due: int) -> None:
+    ages = spread((8.0,) * 200)
+    assert Trial(30.0, 8.0, True, ages, 200, 200).ages == ages
+    with pytest.raises(ReportError, match=r"Trial\.done"):
+        Trial(30.0, 8.0, True, ages, done, due)
 
 
 def test_deep_nesting_within_a_report_is_refused() -> None:

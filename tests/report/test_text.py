@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 
 import pytest
 
+from edgex.report import Slo, Trial
 from edgex.report.compare import compare
-from edgex.report.text import (
-    achieved_text,
-    all_warnings,
-    comparison_table,
-    how_measured,
-    machine_line,
-    shown,
-    table,
-    to_csv,
-    to_markdown,
-)
-from tests.reports import make_paced, make_report, make_run
+from edgex.report.compare_text import comparison_table
+from edgex.report.differences import differences
+from edgex.report.html import to_html
+from edgex.report.shown import shown
+from edgex.report.text import table, to_csv, to_markdown
+from edgex.report.words import achieved_text, all_warnings, how_measured, machine_line, notes, run_lines, slo_outcome
+from tests.reports import make_paced, make_pipeline, make_report, make_run
 
 
 @pytest.mark.parametrize(
@@ -60,6 +57,57 @@ def test_the_csv_holds_the_figures_unrounded() -> None:
         assert float(row["cv_pct"]) == run.latency.cv * 100
         assert int(row["samples"]) == len(run.samples_ms)
         assert row["achieved"] == "f32 53"
+        assert row["memory_scope"] == run.memory_scope
+        assert row["load_order"] == "0"
+    assert rows[0]["slo_outcome"] == rows[0]["fps"] == ""
+    searched = ("fps", "policy", "due", "done", "dropped", "late", "slo_limit_ms", "slo_outcome", "slo_highest_fps")
+    assert [rows[1][name] for name in searched] == ["60.0", "queue", "900", "900", "0", "9", "20.0", "found", "195.0"]
+
+
+def test_the_time_of_a_picture_stands_in_the_table_where_there_is_a_batch_and_always_in_the_csv() -> None:
+    whole = make_run("whole", 40.0, batch=8)
+    headings, rows = table(make_report(make_run(), whole))
+    assert whole.latency is not None
+    assert rows[1][headings.index("picture ms")] == shown(whole.latency.p50_ms / 8)
+    assert "picture ms" not in table(make_report())[0]
+    (row,) = csv.DictReader(io.StringIO(to_csv(make_report(whole))))
+    assert float(row["picture_ms"]) == whole.latency.p50_ms / 8
+
+
+def test_notes_say_what_the_figures_hold_and_nothing_that_does_not_apply() -> None:
+    told = notes(
+        make_report(make_run("a", batch=8), make_run("b", streams=2, load_order=1), make_pipeline(), make_paced())
+    )
+    starts = ("a sample is one call of a whole batch (of 8)", "a sample is one call of one of the streams")
+    starts += ("a sample of a pipeline is the work on one frame", "a sample of paced frames is their age")
+    starts += ("memory: host memory of the whole program", "load and first depend on what was opened before")
+    assert [each.startswith(start) for each, start in zip(told, starts, strict=True)] == [True] * 6
+    assert len(notes(make_report())) == 2
+    assert "this one alone" in notes(make_report(make_run()))[-1]
+    assert "memory: the largest of the whole program" in notes(make_report(make_run(memory_scope="")))[0]
+
+
+@pytest.mark.parametrize(
+    ("slo", "words"),
+    [
+        (Slo(20.0, 195.0, (Trial(195.0, 19.0, True),), "found"), "195 a second"),
+        (
+            Slo(20.0, None, (Trial(2.0, 30.0, False), Trial(1.0, 30.0, False)), "none"),
+            "none held, down to 1.00 a second",
+        ),
+        (Slo(20.0, None, (Trial(2.0, 3.0, True),)), "not known, the search did not end"),
+    ],
+)
+def test_every_form_says_how_a_search_came_out(slo: Slo, words: str) -> None:
+    run = make_paced()
+    assert run.paced is not None
+    run = dataclasses.replace(run, paced=dataclasses.replace(run.paced, slo=slo))
+    assert slo_outcome(slo) == words
+    assert f"highest rate within 20.0 ms: {words}; tried: " in run_lines(run)[-1]
+    assert f"20.0 ms: {words}" in to_markdown(make_report(run))
+    assert f"20.0 ms: {words}" in to_html(make_report(run))
+    (row,) = csv.DictReader(io.StringIO(to_csv(make_report(run))))
+    assert row["slo_outcome"] == slo.outcome
 
 
 @pytest.mark.parametrize("sign", ["=", "+", "-", "@", "\t"])
@@ -72,8 +120,10 @@ def test_no_cell_of_the_csv_is_a_formula(sign: str) -> None:
 
 def test_the_markdown_holds_figures_ratios_warnings_and_how_it_was_measured() -> None:
     old, new = make_report(make_run(median_ms=4.0)), make_report(make_run(warnings=("the clock fell",)), make_run("b"))
-    text = to_markdown(new, compare(old, new))
-    for word in ("| run |", "4.8", "slower", "missing", "the clock fell", "Hyndman", "warm-up of 84", "48 frames"):
+    text = to_markdown(new, compare(old, new), differences(old, make_report(make_run(threads=7))))
+    words = ("| run |", "4.8", "worse", "per second", "only this report has b", "differs in threads: 2 then, 7 now")
+    words += ("the clock fell", "Hyndman", "warm-up of 84", "48 frames", "memory: host memory")
+    for word in words:
         assert word in text, word
     assert "| time of |" in to_markdown(make_report())
     assert "Partial" in to_markdown(make_report(make_run(), partial=True))
@@ -96,7 +146,7 @@ def test_bytes_that_are_no_utf_8_do_not_stop_a_text() -> None:
 
 def test_warnings_name_their_run_and_an_error_comes_first() -> None:
     report = make_report(make_run("a", warnings=("w",), error="e"), warnings=("top",))
-    assert all_warnings(report) == ["top", "a: e", "a: w"]
+    assert all_warnings(report) == ["top", "a: ended early: e", "a: w"]
 
 
 def test_the_rest_of_the_words() -> None:

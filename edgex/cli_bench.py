@@ -39,7 +39,7 @@ def bench(
     threads: Annotated[int | None, typer.Option(help="CPU threads of each engine.", min=1)] = None,
     streams: Annotated[int, typer.Option(help="So many engines at once, for throughput.", min=1)] = 1,
     source: Annotated[str | None, typer.Option(help=_SOURCE, metavar="URI")] = None,
-    seconds: Annotated[float, typer.Option(help="Measure each at least so long; never below 3 s, or 6 s over the whole path.")] = 3.0,
+    seconds: Annotated[float, typer.Option(help="Measure each so long; at least 3 s, 6 s over the whole path.")] = 3.0,
     fps: Annotated[
         float | None, typer.Option(help="Rate at which frames are due; 30.", show_default=False, rich_help_panel=_PACED)
     ] = None,

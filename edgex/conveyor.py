@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -78,6 +79,23 @@ class _Stage(Generic[Item]):
             self.onward.put(mine)
 
 
+class _Worker(threading.Thread):
+    """A thread that says when it is done: a KeyboardInterrupt within Thread.join makes CPython up to 3.12 take a
+    running thread for one that has ended, and what it works with would be closed under it.
+    """
+
+    def __init__(self, name: str, work: Callable[[], object]) -> None:
+        super().__init__(name=name, daemon=True)
+        self.done = threading.Event()
+        self._work = work
+
+    def run(self) -> None:
+        try:
+            self._work()
+        finally:
+            self.done.set()
+
+
 class Conveyor(Generic[Item]):
     """Moves items through stages; at most `room` are on it at once, so that memory and delay are bounded.
 
@@ -123,27 +141,23 @@ class Conveyor(Generic[Item]):
             The first one that fetching or a step raised, after all threads have ended.
         """
         queues: list[SimpleQueue[_Seat[Item] | None]] = [SimpleQueue() for _ in steps]
-        threads = [threading.Thread(target=self._feed, args=(items, queues[0]), name="edgex-read", daemon=True)]
+        threads = [_Worker("edgex-read", lambda: self._feed(items, queues[0]))]
         for step, arriving, onward in zip(steps, queues, [*queues[1:], None], strict=True):
-            stage, name = _Stage(step, arriving, onward), f"edgex-{step.work.__name__}"
-            threads += [
-                threading.Thread(target=self._work, args=(stage,), name=name, daemon=True) for _ in range(step.threads)
-            ]
+            work = functools.partial(self._work, _Stage(step, arriving, onward))
+            threads += [_Worker(f"edgex-{step.work.__name__}", work) for _ in range(step.threads)]
         interrupted = False
         try:
             for thread in threads:
                 thread.start()
-            while threads[-1].is_alive():
+            while not threads[-1].done.wait(_POLL_S):
                 if not interrupted and stopped():
-                    interrupted = threads[0].is_alive()
+                    interrupted = not threads[0].done.is_set()
                     self._end()
-                threads[-1].join(_POLL_S)
+            for thread in threads:
+                thread.done.wait()
         except BaseException as error:  # KeyboardInterrupt: whoever forces the end does not wait for long
             self._fail(error)
-            until_s = time.monotonic() + _GIVE_UP_S
-            for thread in threads:
-                if thread.ident is not None:
-                    thread.join(max(0.0, until_s - time.monotonic()))
+            _give_up([thread for thread in threads if thread.ident is not None])
             raise
         for thread in threads:
             thread.join()
@@ -202,3 +216,11 @@ class Conveyor(Generic[Item]):
         self._free.release(self._room)  # whoever waits for room sees that it ends
         with contextlib.suppress(Exception):  # the run ends in any case, by its own error
             self._halt()
+
+
+def _give_up(threads: Sequence[_Worker]) -> None:
+    """Wait for threads, but not for long, and whoever is impatient cannot cut that short."""
+    until_s = time.monotonic() + _GIVE_UP_S
+    while not all(thread.done.is_set() for thread in threads) and time.monotonic() < until_s:
+        with contextlib.suppress(KeyboardInterrupt):
+            time.sleep(_POLL_S)

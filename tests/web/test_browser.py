@@ -154,7 +154,7 @@ def test_figures_faithfulness_and_plots_are_there(
     assert page.locator("#kept").inner_text() == "91 %"
     assert page.locator("#lost").inner_text() == "82 %"
     assert page.locator("#age").inner_text() in ("12", "13")
-    assert page.locator("#legend li").count() == 5
+    until_true(page, "document.querySelectorAll('#legend li').length === 5")  # drawn a moment later
     assert [text.strip() for text in page.locator("#classes .name").all_inner_texts()] == list(LABELS)
     assert page.locator(".swatch").first.evaluate("e => getComputedStyle(e).backgroundColor") == "rgb(230, 159, 0)"
     until_true(page, "document.querySelectorAll('#classes .shown').length === 2")

@@ -37,6 +37,7 @@ from edgex.preprocess import preprocess
 OUTPUT = Path(__file__).parent / "results" / "peers.json"
 SECTIONS = ("frame", "engines", "throughput", "overhead", "drawing")
 PACKAGES = ("onnxruntime", "openvino", "grad-cam", "captum", "onnx2torch", "matplotlib")
+CLOSE = 5  # times as many rounds where a few percent are to be told apart, and a round takes 0.1 s
 Engines = dict[str, tuple[Path, str]]
 
 
@@ -141,7 +142,7 @@ def measure(
     }
     steps: dict[str, Callable[[], Any]] = {
         "frame": lambda: measure_frame(scene, engines, rounds, compiled),
-        "engines": lambda: measure_engines(scene, engines, rounds),
+        "engines": lambda: measure_engines(scene, engines, CLOSE * rounds),
         "throughput": lambda: measure_throughput(scene, engines),
         "overhead": measure_overhead,
         "drawing": lambda: measure_drawing(scene, rounds),

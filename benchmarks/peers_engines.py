@@ -80,7 +80,8 @@ def measure_engines(scene: Scene, engines: Mapping[str, tuple[Path, str]], round
                     "edgex": Rival(partial(engine.infer, image), batch),
                 }
                 table = table_of(rivals, times_of(rivals, rounds), "bare")
-            rows.append({"engine": name, "batch": batch, "largest_difference": largest, "contenders": table})
+            about = {"engine": name, "batch": batch, "rounds": rounds, "largest_difference": largest}
+            rows.append({**about, "contenders": table})
             print(f"{name:18} batch {batch}", table["edgex"]["over_base"], flush=True)
     return rows
 

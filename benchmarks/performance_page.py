@@ -7,6 +7,7 @@ Usage: python -m benchmarks.performance_page
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -124,7 +125,7 @@ def _peers(report: dict[str, Any], origin: str) -> Iterator[str]:
         yield "## Engine mode beside the backends' own sessions"
         yield (
             "One inference on prepared pictures: `engine.infer`, and the backend's own session on the same file with "
-            "the same threads and arithmetic; times for one picture."
+            f"the same threads and arithmetic; times for one picture, {sections['engines'][0]['rounds']} rounds."
         )
         yield table(
             ("engine", "batch", "bare session, ms", "edgex, ms", "edgex over bare"),
@@ -219,10 +220,12 @@ def _elsewhere(reports: Reports) -> Iterator[str]:
             met, known = sum(each is True for each in judged), sum(each is not None for each in judged)
             file = f"[{name}.json](../benchmarks/results/{name}.json)"
             where = f"[{PAGES[name]}]({PAGES[name]})" if (ROOT / "docs" / PAGES[name]).is_file() else ""
-            rows.append((ABOUT[name], f"{met} of {known}", where, f"`{COMMANDS[name]}`", file))
+            date = reports[name]["machine"].get("date", "")
+            rows.append((ABOUT[name], f"{met} of {known}", where, f"`{COMMANDS[name]}`", file, date))
     if rows:
         yield "## Measured on pages of their own"
-        yield table(("what", "limits met", "page", "command", "JSON"), rows)
+        yield table(("what", "limits met", "page", "command", "JSON", "measured"), rows)
+        yield "`make bench` renews all of this page but precision, whose command builds every engine of every model anew."
 
 
 def _limits(name: str, report: dict[str, Any]) -> list[bool | None]:
@@ -232,10 +235,12 @@ def _limits(name: str, report: dict[str, Any]) -> list[bool | None]:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     reports = read_reports()
+    text = page(reports)
     if "frame" in reports.get("peers", {}).get("sections", {}):
         peers_plot(reports["peers"], PICTURES / "peers.png")
-    PAGE.write_text(page(reports), encoding="utf-8")
+    PAGE.write_text(text, encoding="utf-8")
     print(f"{PAGE.relative_to(ROOT)} written from {', '.join(f'{name}.json' for name in reports)}")
 
 

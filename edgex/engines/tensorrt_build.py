@@ -120,7 +120,8 @@ def build_plan(onnx: Path | bytes, options: PlanOptions, observe: Observe | None
     except BaseException:
         stop.set()
         if worker.ident is not None:
-            worker.join()
+            while events.get() is not None:  # no join: interrupted, it takes a thread at work for ended (CPython 3.12)
+                pass
         raise
     worker.join()
     outcome = made.pop()

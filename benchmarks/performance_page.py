@@ -225,7 +225,7 @@ def _elsewhere(reports: Reports) -> Iterator[str]:
     if rows:
         yield "## Measured on pages of their own"
         yield table(("what", "limits met", "page", "command", "JSON", "measured"), rows)
-        yield "`make bench` renews all of this page but precision, whose command builds every engine of every model anew."
+        yield "`make bench` renews all of this but precision, whose command builds every engine of every model anew."
 
 
 def _limits(name: str, report: dict[str, Any]) -> list[bool | None]:

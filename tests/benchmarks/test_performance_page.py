@@ -136,10 +136,13 @@ def test_what_was_not_measured_has_no_section(peers: dict[str, Any]) -> None:
 
 
 def test_pages_of_their_own_are_summed_up(peers: dict[str, Any]) -> None:
-    kernels = {"cases": [{"limits": [{"met": True}, {"met": False}, {"met": None}]}]}
-    text = performance_page.page({"peers": peers, "kernels": kernels, "live": {"aims": [{"met": True}]}})
+    machine = {"date": "2026-01-02"}
+    kernels = {"machine": machine, "cases": [{"limits": [{"met": True}, {"met": False}, {"met": None}]}]}
+    live = {"machine": machine, "aims": [{"met": True}]}
+    text = performance_page.page({"peers": peers, "kernels": kernels, "live": live})
     assert "1 of 2 | [kernels.md](kernels.md) | `python -m benchmarks.kernels`" in text
     assert "| 1 of 1 |" in text
+    assert "| 2026-01-02 |" in text
 
 
 def test_a_folder_without_results_gives_nothing(tmp_path: Path) -> None:

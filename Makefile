@@ -61,7 +61,7 @@ bench: .venv/installed
 	.venv/bin/python -m benchmarks.performance_page
 
 # Each on its own, since a machine may lack what one of them needs: the report names what is missing then.
-GPU_PACKAGES := '--editable .[gpu]' nvidia-cuda-nvrtc tensorrt cupy-cuda13x
+GPU_PACKAGES := '--editable .[gpu]' '--editable .[rtx]' '--editable .[tensorrt]' nvidia-cuda-nvrtc nvidia-curand cupy-cuda13x
 gpu-report: .venv/installed
 	@for each in $(GPU_PACKAGES); do echo "installing $$each"; .venv/$(PIP) --constraint constraints.txt $$each || \
 		echo "gpu-report: $$each could not be installed; the report says what is missing without it" >&2; done

@@ -6,7 +6,10 @@ PyCUDA knows none, so the driver is asked itself; where it does not, whoever wan
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+import gc
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 
 from edgex.cuda import Device, Stream
@@ -56,18 +59,47 @@ class _Executable:
             pass
 
 
+class _Collector:
+    """Python's cycle collector: what it frees of the GPU in the thread that captures would void the capture."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._captures, self._was_on = 0, False
+
+    @contextmanager
+    def off(self) -> Iterator[None]:
+        """Keep it off, after a collection, until the last of all threads' captures has ended."""
+        with self._lock:
+            if not self._captures:
+                self._was_on = gc.isenabled()
+            self._captures += 1
+            gc.disable()
+        try:
+            gc.collect()
+            yield
+        finally:
+            with self._lock:
+                self._captures -= 1
+                if not self._captures and self._was_on:
+                    gc.enable()
+
+
+_collector = _Collector()
+
+
 def _captured(stream: ctypes.c_void_p, work: Callable[[], bool]) -> ctypes.c_void_p:
     graph, executable = ctypes.c_void_p(), ctypes.c_void_p()
     done = False
-    _call("cuStreamBeginCapture_v2", stream, _THREAD_LOCAL)
-    try:
-        done = work()
-    finally:
+    with _collector.off():
+        _call("cuStreamBeginCapture_v2", stream, _THREAD_LOCAL)
         try:
-            _call("cuStreamEndCapture", stream, ctypes.byref(graph))  # also ends what has failed
+            done = work()
         finally:
-            if not done and graph:
-                _call("cuGraphDestroy", graph)
+            try:
+                _call("cuStreamEndCapture", stream, ctypes.byref(graph))  # also ends what has failed
+            finally:
+                if not done and graph:
+                    _call("cuGraphDestroy", graph)
     if not done:
         raise EdgexError("expected the work to go into a CUDA graph, got a refusal; start it without")
     try:

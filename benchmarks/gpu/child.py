@@ -24,6 +24,7 @@ from benchmarks.gpu.steps import Context, Missing, Step
 
 ROOT = Path(__file__).resolve().parents[2]
 LATE_S, KILLED_S, POLL_S = 3.0, 8.0, 0.2  # after its time a child says where it stands and ends; then it is killed
+UNSET = ("CUDA_LAUNCH_BLOCKING",)  # of the environment: each launch would be waited for, and no batch be queued
 TAIL = 1500  # characters of a child's last words
 PLACES = re.compile(r"(?<![\w.:/])/(?:[^\s/'\":,;()]+/)+([^\s/'\":,;()]+)")
 
@@ -78,11 +79,10 @@ def run_step(
     command = [sys.executable, "-m", "benchmarks.gpu.child", step.module, "--into", str(into)]
     command += ["--seconds", str(seconds), "--rounds", str(rounds), *(["--dry-run"] if dry_run else [])]
     began, last = time.monotonic(), None
-    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    environment = {name: value for name, value in os.environ.items() if name not in UNSET}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     with words.open("wb") as stderr:
-        child = subprocess.Popen(
-            command, cwd=ROOT, env={**os.environ, "PYTHONPATH": path}, stderr=stderr, start_new_session=True
-        )
+        child = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=stderr, start_new_session=True)
         try:
             while child.poll() is None and time.monotonic() - began < seconds + KILLED_S:
                 time.sleep(POLL_S)

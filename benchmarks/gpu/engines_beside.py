@@ -1,6 +1,7 @@
 """Networks on the GPU where there is no TensorRT: ONNX Runtime's CUDA provider, or torch; with lanes, as a plan has.
 
-They stand in for the engine, so that everything around it runs: context, upload, kernels, download, one stream.
+They stand in for the engine, so that everything around it runs: context, upload, kernels, download, one stream. They
+are timed as they come, with TF32 where the library takes it, as TensorRT does; they are judged without.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import contextlib
 import importlib
 import importlib.util
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,9 @@ ONNXRUNTIME, TORCH = "onnxruntime-cuda", "torch"
 PRECISIONS = {ONNXRUNTIME: ("fp32",), TORCH: ("fp32", "fp16")}
 
 
+Run = Callable[[NDArray[Any]], dict[str, NDArray[Any]]]
+
+
 class Beside:
     """What both share: a Network whose `run` goes by way of a lane, so that there is one way to compute."""
 
@@ -38,6 +42,10 @@ class Beside:
 
     def run(self, image: NDArray[Any]) -> dict[str, NDArray[Any]]:
         raise NotImplementedError
+
+    def without_tf32(self) -> contextlib.AbstractContextManager[Run]:
+        """Return what runs it with products of whole FP32 meanwhile; TF32 keeps 10 bits of the 23."""
+        return contextlib.nullcontext(self.run)
 
     def shapes(self, batch: int) -> dict[str, tuple[int, ...]]:
         """Return the shapes of input and outputs for a batch."""
@@ -72,8 +80,18 @@ class OnnxRuntimeCuda(Beside):
             raise Missing("the CUDA provider of ONNX Runtime does not load")
 
     def run(self, image: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        return self._run(self._session, image)
+
+    @contextlib.contextmanager
+    def without_tf32(self) -> Iterator[Run]:
+        session = self._opened({"use_tf32": "0"})
+        if "CUDAExecutionProvider" not in session.get_providers():  # where it does not know the option
+            raise Missing("this ONNX Runtime cannot leave TF32, so its logits cannot be judged")
+        yield lambda image: self._run(session, image)
+
+    def _run(self, session: Any, image: NDArray[Any]) -> dict[str, NDArray[Any]]:
         names = [spec.name for spec in self.outputs]
-        return dict(zip(names, self._session.run(names, {self.input.name: image}), strict=True))
+        return dict(zip(names, session.run(names, {self.input.name: image}), strict=True))
 
     def lane(self, addresses: Mapping[str, int], batch: int, stream: cuda.Stream, graph: bool = True) -> Lane:
         import onnxruntime
@@ -120,6 +138,16 @@ class TorchNetwork(Beside):
         with self._torch.inference_mode():
             found = self._outputs(self._torch.from_numpy(image).to(self._device))
             return {name: each.float().cpu().numpy() for name, each in found.items()}
+
+    @contextlib.contextmanager
+    def without_tf32(self) -> Iterator[Run]:
+        convolutions, products = self._torch.backends.cudnn, self._torch.backends.cuda.matmul
+        before = convolutions.allow_tf32, products.allow_tf32
+        convolutions.allow_tf32 = products.allow_tf32 = False
+        try:
+            yield self.run
+        finally:
+            convolutions.allow_tf32, products.allow_tf32 = before
 
     def lane(self, addresses: Mapping[str, int], batch: int, stream: cuda.Stream, graph: bool = True) -> Lane:
         torch, shapes = self._torch, self.shapes(batch)
@@ -178,6 +206,11 @@ def module_of(model: Model) -> Any:
         return convert(onnx_explanandum._simplified(older)).eval().requires_grad_(False)
     except ImportError as error:
         raise Missing(f"the torch module takes more than torch: {error}") from error
+
+
+def without_tf32(network: Any) -> contextlib.AbstractContextManager[Run]:
+    """Return what runs a network without TF32 meanwhile, which only a stand-in takes by itself."""
+    return network.without_tf32() if isinstance(network, Beside) else contextlib.nullcontext(network.run)
 
 
 def open_beside(runtime: str, model: Model, precision: str) -> Beside:

@@ -73,16 +73,22 @@ def calibration(context: Context, model: Model) -> Path:
 
 
 def engine(
-    context: Context, model: Model, flavour: str, precision: Precision, batches: tuple[int, int, int] = BATCHES
+    context: Context,
+    model: Model,
+    flavour: str,
+    precision: Precision,
+    batches: tuple[int, int, int] = BATCHES,
+    gate: bool = True,
 ) -> tuple[dict[str, Any], Path | None]:
     """Build one engine; return what is known of it, and its file unless it was refused.
 
     A trained model's engine has to pass edgex's gate. One that does not is built without, and the row says under
-    "failure" what it was refused for. Random weights are held to nothing, and where time is short the gate is left out;
-    the engine is held against FP32 ONNX Runtime all the same.
+    "failure" what it was refused for. Random weights are held to nothing, and without `gate`, or where time is short,
+    it is left out; the engine is compared with FP32 ONNX Runtime all the same.
     """
     row: dict[str, Any] = {"runtime": flavour, "model": model.name, "precision": precision}
     began = time.perf_counter()
+    short = precision == "int8" and context.left_s() < GATE_S
     options = BuildOptions(
         model=model.path,
         precision=precision,
@@ -91,7 +97,7 @@ def engine(
         data=str(model.frames),
         output=context.folder / f"{model.name}.{precision}.{flavour}.engine",
         checked=CHECKED,
-        unchecked=not model.trained or context.dry_run or (precision == "int8" and context.left_s() < GATE_S),
+        unchecked=not (gate and model.trained) or context.dry_run or short,
         plan=PlanRequest(batch=batches),
     )
     row["calibrate_s"] = round(time.perf_counter() - began, 2)

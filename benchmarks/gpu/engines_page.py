@@ -65,7 +65,10 @@ def page(found: dict[str, Any]) -> str:
 def _runtimes(found: dict[str, Any]) -> str:
     names = found.get("runtimes", [])
     if names and not any(name.startswith("tensorrt") for name in names):
-        return f"There is no TensorRT on this machine: {' and '.join(names)} took its place."
+        return (
+            f"There is no TensorRT on this machine: {' and '.join(names)} took its place. Times are with TF32 where a"
+            " library takes it by itself; logits are compared without, and those of random weights are held to nothing."
+        )
     return f"Runtimes: {', '.join(names)}." if names else ""
 
 

@@ -124,7 +124,9 @@ class Launches:
             if logits is not None:
                 call.logits = arena.put(logits)
             self.calls.append(call)
-        self.works: list[Enqueue] = [self._work(call) for call in self.calls]
+        self.works = [_work(self.launch, call) for call in self.calls]
 
-    def _work(self, call: Any) -> Enqueue:
-        return lambda stream: self.launch(call, stream)
+
+def _work(launch: Callable[..., None], call: Any) -> Enqueue:
+    """Return one launch; it does not hold the Launches, which then go without the cycle collector."""
+    return lambda stream: launch(call, stream)

@@ -23,6 +23,7 @@ from edgex.types import Drawing
 SPAN_MS, MOST_LAUNCHES = 1.5, 500  # of a batch; the driver queues about 1000 launches before it lets the host wait
 RESERVOIR = 64 << 20  # bytes of noise, which pictures are filled from
 HOLD = (288, 512, 20)  # rows, columns, classes
+LONGEST_HOLD_MS = 200.0  # what is not queued within it never is: the driver waits for each launch
 Enqueue = Callable[[cuda.Stream], object]
 
 
@@ -142,8 +143,9 @@ class Stopwatch:
 
     def ms(self, name: str, enqueue: Enqueue, times: int) -> float:
         """Return how long `times` calls of `enqueue` take the GPU; `name` remembers how long they take to queue."""
-        self._hold.pictures = self._pictures.get(name, 1)
+        pictures = former = self._pictures.get(name, 1)
         for _ in range(6):
+            self._hold.pictures = pictures
             began = time.perf_counter()
             self.stream.record(self._before)
             self._launch(self._hold, self.stream)
@@ -153,13 +155,16 @@ class Stopwatch:
             self.stream.record(self._last)
             queued = 1e3 * (time.perf_counter() - began)
             self.stream.synchronize()
-            held = self._first.ms_since(self._before)
-            grow = min(16.0, 2.0 * queued / max(held, 1e-3))  # below 1 after a hold that a stalled Python made too long
-            self._hold.pictures = self._pictures[name] = min(1 << 20, math.ceil(self._hold.pictures * grow))
+            held = max(self._first.ms_since(self._before), 1e-3)
+            wanted = min(16.0 * held, 2.0 * queued, LONGEST_HOLD_MS)  # less after one that a stalled Python made long
+            pictures = min(1 << 20, math.ceil(pictures * wanted / held))
             if held > queued:
+                self._pictures[name] = pictures
+                return self._last.ms_since(self._first)
+            if wanted <= held:
                 break
-        else:
-            self.starved += 1
+        self.starved += 1
+        self._pictures[name] = former
         return self._last.ms_since(self._first)
 
     def times(self, name: str, enqueue: Enqueue, most: int = MOST_LAUNCHES) -> int:

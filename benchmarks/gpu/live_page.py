@@ -28,7 +28,7 @@ def page(found: dict[str, Any]) -> str:
     engine, parts = found.get("engine", {}), []
     if engine:
         words = f"Engine: {engine.get('model', 'the shipped bundle')} in {engine['runtime']}, {engine['precision']}."
-        standing = "" if engine["runtime"].startswith("tensorrt") else " It stands in for TensorRT, which is not here."
+        standing = "" if engine["runtime"].startswith("tensorrt") else " It stands in for TensorRT."
         parts.append(words + standing)
     if found.get("walked"):
         parts.append("Walked on the CPU: every stage, each stage left out, and several streams; no time was kept.")

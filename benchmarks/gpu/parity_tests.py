@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,8 +21,13 @@ MARK = "pytest.mark.gpu"
 SANITIZER = "tests/compositors/test_cuda.py"  # has a test for each tool, which is skipped where there is none
 TOOLS = ("memcheck", "racecheck")
 REFUSED = "Device not supported"  # as compute-sanitizer says it
-LEAST_S = 5.0
+LEAST_S = 8.0
+GRACE_S = 3.0  # of its time, for pytest to tell what it has when it is interrupted
 MOST_TOLD = 20
+# pytest, interruptible also where this process was started so that interruptions are ignored.
+PYTEST = "import signal, sys, pytest; signal.signal(2, signal.default_int_handler); sys.exit(pytest.main())"
+TOLD = re.compile(r"^(\S.*?::.*?) (PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)\b", re.MULTILINE)  # a line of `pytest -v`
+SUMMARY = re.compile(r"^=+ (?:ERRORS|FAILURES|warnings summary|short test summary)", re.MULTILINE)  # behind all those
 
 
 def files() -> list[str]:
@@ -53,6 +60,8 @@ def run_sanitizer(context: Context, found: dict[str, Any]) -> None:
 def pytest_run(arguments: list[str], report: Path, seconds: float) -> dict[str, Any]:
     """Run pytest and return passed, failed, skipped, seconds, failures (name and message), and why it was no whole run.
 
+    One that takes too long is interrupted, which leaves its report, and killed soon after; then its lines tell.
+
     Parameters
     ----------
     arguments : of pytest
@@ -63,21 +72,23 @@ def pytest_run(arguments: list[str], report: Path, seconds: float) -> dict[str, 
         return {"why": "pytest is not installed"}
     if seconds < LEAST_S:
         return {"why": "no time was left"}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--continue-on-collection-errors"]
-    command += [f"--junitxml={report}", *arguments]
+    command = [sys.executable, "-c", PYTEST, "-v", "-p", "no:cacheprovider", "--continue-on-collection-errors"]
+    command += ["--color=no", f"--junitxml={report}", *arguments]
     began = time.monotonic()
     # Of this process's group, so that whoever ends this step ends it too; its own group would outlive that.
     child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     why = ""
     try:
-        said = child.communicate(timeout=seconds)[0]
+        told = child.communicate(timeout=seconds - GRACE_S)[0]
     except subprocess.TimeoutExpired:
-        _end_tree(child)
-        said, why = child.communicate()[0], f"it took longer than {seconds:.0f} s and was ended"
-    run = {"passed": 0, "failed": 0, "skipped": 0, "failures": [], **counted(report)}
+        told, why = _ended(child), f"it took longer than its {seconds:.0f} s and was ended"
+    said = told.decode(errors="replace")
+    run = {"passed": 0, "failed": 0, "skipped": 0, "failures": [], **(counted(report) or lines_counted(said))}
     run["seconds"] = round(time.monotonic() - began, 1)
+    if why:  # the report counts the test that was interrupted as passed
+        run |= {"passed": lines_counted(said)["passed"], "ended": True}
     if not why and child.returncode not in (0, 1, 2):
-        last = said.decode(errors="replace").strip().splitlines()[-1:] or ["no word"]
+        last = said.strip().splitlines()[-1:] or ["no word"]
         how = signal.Signals(-child.returncode).name if child.returncode < 0 else child.returncode
         why = f"pytest ended with {how}: {last[0]}"
         run["broke"] = child.returncode != 5  # 5: there was no such test; 2: a file could not be read
@@ -85,18 +96,39 @@ def pytest_run(arguments: list[str], report: Path, seconds: float) -> dict[str, 
     return {**run, "why": why or "; ".join(skips)}
 
 
-def _end_tree(child: subprocess.Popen[bytes]) -> None:
-    """End a child and, where the system tells them, the processes that it started."""
-    pids, found = [child.pid], [child.pid]
-    while pids:
-        listed = Path(f"/proc/{pids[0]}/task/{pids[0]}/children")
-        more = [int(each) for each in listed.read_text().split()] if listed.exists() else []
-        pids, found = [*pids[1:], *more], [*found, *more]
-    for pid in reversed(found):
-        try:
+def _ended(child: subprocess.Popen[bytes]) -> bytes:
+    """Interrupt a child, kill it GRACE_S later with all that it started, and return what it said."""
+    started = _children(child.pid)
+    child.send_signal(signal.SIGINT)
+    with contextlib.suppress(subprocess.TimeoutExpired):  # what was read is kept
+        child.communicate(timeout=GRACE_S)
+    if child.returncode is None:
+        started += _children(child.pid)
+        child.kill()
+    for pid in reversed(started):  # what is left of those holds the GPU, and maybe the pipe that is read here
+        with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
+    return child.communicate()[0]
+
+
+def _children(pid: int) -> list[int]:
+    """Return the processes that a process started, and those that they did, where the system tells them."""
+    found, pids = list[int](), [pid]
+    while pids:
+        try:
+            more = [int(each) for each in Path(f"/proc/{pids[0]}/task/{pids[0]}/children").read_text().split()]
+        except OSError:
+            more = []
+        pids, found = [*pids[1:], *more], [*found, *more]
+    return found
+
+
+def lines_counted(said: str) -> dict[str, Any]:
+    """Return the counts and the failures of what `pytest -v` said, which lasts however it was ended."""
+    told = TOLD.findall(SUMMARY.split(said)[0])
+    failed = [f"{name}: its message was lost" for name, how in told if how in ("FAILED", "ERROR")]
+    passed, skipped = (sum(how in each for _, how in told) for each in (("PASSED", "XPASS"), ("SKIPPED", "XFAIL")))
+    return {"passed": passed, "failed": len(failed), "skipped": skipped, "failures": failed[:MOST_TOLD]}
 
 
 def counted(report: Path) -> dict[str, Any]:
@@ -125,5 +157,8 @@ def _judge(name: str, run: dict[str, Any], found: dict[str, Any]) -> None:
     found["failures"] += run.pop("failures", [])
     if run.pop("broke", False):
         found["failures"].append(f"{name}: {run['why']}")
+    elif run.pop("ended", False):
+        counts = ", ".join(f"{run[each]} {each}" for each in ("passed", "failed", "skipped"))
+        found["missing"][f"the rest of {name}"] = f"{run['why']}, after {counts}"
     elif run["why"] and not run.get("passed"):
         found["missing"][name] = run["why"]

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -116,6 +117,52 @@ def test_wrong_logits_and_refusals_are_failures(
     monkeypatch.setattr(beside, "open_beside", spoilt)
     found = engines.step(context(tmp_path, dry_run=False, seconds=30.0))
     assert found["failures"][0] == ("shipped, fp32, onnxruntime-cuda: logits differ from FP32 ONNX Runtime's by 1")
+
+
+def test_random_weights_are_held_to_nothing_and_their_difference_is_told(
+    on_stand_in: StandIn, tiny: Model, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    random = Model(tiny.name, tiny.path, tiny.frames, trained=False)
+    monkeypatch.setattr(building, "open_model", lambda name, folder: random)
+    monkeypatch.setattr(engines, "_difference", lambda model, network: 7.0)
+    found = engines.step(context(tmp_path, dry_run=False, seconds=30.0))
+    assert found["failures"] == []
+    assert {row["difference"] for row in found["rows"]} == {7.0}
+
+
+def test_torch_is_judged_without_tf32_and_timed_as_it_comes() -> None:
+    torch = pytest.importorskip("torch")
+    network = beside.TorchNetwork.__new__(beside.TorchNetwork)
+    network._torch = torch
+    switches = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = [each.allow_tf32 for each in switches]
+    try:
+        for switch in switches:
+            switch.allow_tf32 = True
+        with beside.without_tf32(network):
+            assert not any(each.allow_tf32 for each in switches)
+        assert all(each.allow_tf32 for each in switches)
+    finally:
+        for switch, allowed in zip(switches, before, strict=True):
+            switch.allow_tf32 = allowed
+
+
+def test_the_cuda_provider_is_judged_by_a_session_without_tf32() -> None:
+    network = beside.OnnxRuntimeCuda.__new__(beside.OnnxRuntimeCuda)
+    network.outputs, network.input = (), SimpleNamespace(name="image")  # type: ignore[assignment]
+    asked: list[dict[str, str]] = []
+
+    def opened(options: dict[str, str], providers: list[str]) -> Any:
+        asked.append(options)
+        return SimpleNamespace(get_providers=lambda: providers, run=lambda names, inputs: [])
+
+    network._opened = lambda options: opened(options, ["CUDAExecutionProvider"])  # type: ignore[method-assign]
+    with beside.without_tf32(network) as run:
+        assert run(np.zeros((1, 3, 2, 2), np.float32)) == {}
+    network._opened = lambda options: opened(options, ["CPUExecutionProvider"])  # type: ignore[method-assign]
+    with pytest.raises(Missing, match="cannot leave TF32"), beside.without_tf32(network):
+        pass
+    assert asked == [{"use_tf32": "0"}] * 2
 
 
 def test_what_the_gate_refuses_is_built_without_it_and_told(

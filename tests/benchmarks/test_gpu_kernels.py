@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
+import weakref
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from benchmarks.gpu import kernels, kernels_page, kernels_variants, parity, parity_tests
-from benchmarks.gpu.kernels_cases import CASES, Case, call_of
+from benchmarks.gpu import kernels, kernels_page, kernels_timing, kernels_variants, parity, parity_tests
+from benchmarks.gpu.kernels_cases import CASES, Case, Launches, call_of
 from benchmarks.gpu.kernels_peers import array_blend, require_right
-from benchmarks.gpu.kernels_timing import rotated
+from benchmarks.gpu.kernels_timing import Stopwatch, rotated
 from benchmarks.gpu.steps import Context
 from edgex.types import STYLES
 from tests.gpus import STUB, require_gpu
+from tests.stand_in_gpu import StandIn
 
 
 def test_every_style_size_count_and_batch_is_a_case() -> None:
@@ -133,9 +137,81 @@ def test_tests_are_counted(tmp_path: Path) -> None:
     assert "test_b: AssertionError: too much" in run["failures"][0]
     assert "no such tool" in run["why"]
     assert "a_package_that_nobody_has" in run["why"]
-    (tmp_path / "test_it.py").write_text("import time\ndef test_a(): time.sleep(100)\n")
-    late = parity_tests.pytest_run([str(tmp_path / "test_it.py")], tmp_path / "y.xml", 5.5)
-    assert late["why"].startswith("it took longer than")
+
+
+DEAF = "import signal, time\ndef test_c():\n    signal.signal(2, signal.SIG_IGN)\n    time.sleep(100)\n"
+
+
+@pytest.mark.parametrize(
+    ("last", "message"),
+    [("import time\ndef test_c(): time.sleep(100)\n", "AssertionError: too much"), (DEAF, "its message was lost")],
+)
+def test_a_run_that_is_ended_loses_no_failure_and_is_no_whole_one(
+    last: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parity_tests, "GRACE_S", 4.0)
+    (tmp_path / "test_it.py").write_text(f"def test_a(): pass\ndef test_b(): assert 1 == 2, 'too much'\n{last}")
+    run = parity_tests.pytest_run([str(tmp_path / "test_it.py")], tmp_path / "x.xml", 14.0)
+    found: dict[str, Any] = {"failures": [], "missing": {}}
+    parity_tests._judge("tests", run, found)
+    assert (run["passed"], run["failed"]) == (1, 1)
+    assert [each.split("::")[-1] for each in found["failures"]] == [
+        f"test_b: {message}" + " assert 1 == 2" * ("too" in message)
+    ]
+    why = "it took longer than its 14 s and was ended, after 1 passed, 1 failed, 0 skipped"
+    assert found["missing"] == {"the rest of tests": why}
+
+
+class FakeStream:
+    """Launches that take the host 1 ms each, and are waited for, or not; events are read off the GPU's own clock."""
+
+    def __init__(self, blocking: bool) -> None:
+        self.blocking, self.host, self.gpu = blocking, 0.0, 0.0
+        self.longest = 0.0
+
+    def record(self, event: SimpleNamespace) -> None:
+        self.gpu = max(self.gpu, self.host)
+        event.at = self.gpu
+
+    def launch(self, ms: float) -> None:
+        self.host += 1.0
+        self.gpu, self.longest = max(self.gpu, self.host) + ms, max(self.longest, ms)
+        self.host = self.gpu if self.blocking else self.host
+
+    def synchronize(self) -> None:
+        self.host = max(self.host, self.gpu)
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+def test_a_hold_grows_until_a_batch_is_queued_within_it_and_not_without_bound(
+    blocking: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch, stream = Stopwatch.__new__(Stopwatch), FakeStream(blocking)
+    events = [SimpleNamespace(at=0.0) for _ in range(3)]
+    for event in events:
+        event.ms_since = lambda other, event=event: event.at - other.at
+    watch.stream, watch.starved, watch._pictures = stream, 0, {}  # type: ignore[assignment]
+    watch._before, watch._first, watch._last = events  # type: ignore[assignment]
+    watch._hold = SimpleNamespace(pictures=1)
+    watch._launch = lambda hold, _: stream.launch(0.02 * hold.pictures)  # type: ignore[assignment, method-assign]
+    monkeypatch.setattr(kernels_timing.time, "perf_counter", lambda: stream.host / 1e3)
+    for _ in range(5):
+        watch.ms("it", lambda _: stream.launch(0.01), 30)
+    assert watch.starved == (5 if blocking else 0)
+    assert (watch._pictures["it"] == 1) == blocking
+    assert stream.longest <= kernels_timing.LONGEST_HOLD_MS + 1.0
+
+
+def test_a_case_s_launches_go_without_the_cycle_collector() -> None:
+    arena: Any = SimpleNamespace(put=lambda _: 1, noisy=lambda _: 1, take=lambda _: 1)
+    gc.disable()
+    try:
+        launches = Launches(StandIn(), arena, Case("overlay", 3, 32, 48), 2)  # type: ignore[arg-type]
+        gone = weakref.ref(launches)
+        del launches
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_the_files_with_gpu_tests_are_found() -> None:

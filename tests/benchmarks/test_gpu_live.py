@@ -115,6 +115,36 @@ def test_all_is_timed_and_what_no_time_was_left_for_is_told(
     assert late["missing"] == {f"{count} streams at 1080p": "no time was left" for count in (1, 3)}
 
 
+@pytest.mark.parametrize(("seconds", "built"), [(60.0, ["tensorrt"]), (20.0, [])])
+def test_an_engine_is_built_once_without_the_gate_while_there_is_time(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, built: list[str]
+) -> None:
+    asked = []
+    now = context(tmp_path, dry_run=False, seconds=seconds)
+
+    def engine(given: Context, model: Any, flavour: str, *_: Any, gate: bool) -> Any:
+        asked.append((flavour, gate))
+        monkeypatch.setattr(Context, "left_s", lambda _: 10.0)  # it took long, and was refused
+        return {"refused": "no such layer"}, None
+
+    monkeypatch.setattr(live.building, "flavours", lambda: (["tensorrt", "tensorrt-rtx"], {}))
+    monkeypatch.setattr(live.building, "engine", engine)
+    monkeypatch.setattr(live.beside, "open_beside", lambda runtime, model, precision: (runtime, precision))
+    found: dict[str, Any] = {"missing": {}, "failures": []}
+    assert live._network(now, found) == ("torch", "fp16")
+    assert asked == [(name, False) for name in built]
+    late = "no time was left to build it"
+    refused = "no such layer" if built else late
+    assert found["missing"] == {"fp16 in tensorrt": refused, "fp16 in tensorrt-rtx": late}
+    assert "It stands in for TensorRT." in page(found)
+
+
+def test_a_dry_run_without_pytest_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "find_spec", lambda name: None)
+    with pytest.raises(Missing, match="pytest is not installed, which emulating the kernels on the CPU takes"):
+        live.step(context(tmp_path, dry_run=True))
+
+
 def test_without_a_gpu_a_real_run_is_missing(tmp_path: Path) -> None:
     if cuda.reason_missing() is None:
         pytest.skip("there is a GPU")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,7 +16,7 @@ from typing import Any
 import pytest
 
 from benchmarks import gpu_report
-from benchmarks.gpu.child import read, without_places
+from benchmarks.gpu.child import read
 from benchmarks.gpu.steps import Step
 from benchmarks.gpu_report import Options, exit_code, make_page, measure
 from edgex.nvidia import loads
@@ -181,19 +183,6 @@ def test_a_page_that_cannot_be_made_says_so(steps: dict[str, Step], tmp_path: Pa
     assert "Its tables could not be made: KeyError" in page
 
 
-@pytest.mark.parametrize(
-    ("text", "kept"),
-    [
-        ("see /usr/lib/python3/x.py, line 3", "see x.py, line 3"),
-        ("'/a/b/c.onnx' is", "'c.onnx' is"),
-        ("GB/s, a/b/c and http://a/b/c", "GB/s, a/b/c and http://a/b/c"),
-        ({"k": ["/a/b/c", 1, None]}, {"k": ["c", 1, None]}),
-    ],
-)
-def test_paths_of_the_machine_become_names(text: Any, kept: Any) -> None:
-    assert without_places(text) == kept
-
-
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     line = [sys.executable, "-m", "benchmarks.gpu_report", *arguments]
     return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -206,6 +195,17 @@ def test_without_a_driver_one_sentence_says_what_to_do(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "expected an NVIDIA GPU, got no driver (libcuda.so.1); walk the steps with --dry-run" in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_the_recipe_without_an_index_names_what_the_command_installs() -> None:
+    line = next(each for each in (ROOT / "Makefile").read_text().splitlines() if each.startswith("GPU_PACKAGES := "))
+    names = {each.removeprefix("--editable ") for each in shlex.split(line)[2:]}
+    extras = re.findall(r"^([a-z]+) = \[", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert names >= {".[gpu]", ".[rtx]", ".[tensorrt]", "nvidia-cuda-nvrtc", "nvidia-curand"}
+    assert {each[2:-1] for each in names if each.startswith(".")} <= set(extras)
+    loops = re.findall(r"^for each in (.*?); do pip", (ROOT / "docs/gpu.md").read_text(), re.MULTILINE)
+    assert len(loops) == 2
+    assert all(names <= set(shlex.split(each)) for each in loops)
 
 
 def test_wrong_use_is_refused(tmp_path: Path) -> None:

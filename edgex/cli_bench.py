@@ -102,26 +102,22 @@ def bench(
     files = {option: path for option, path in asked.items() if path is not None}
     _require_writable(files, options, baseline)
     old = None if baseline is None else read_report(baseline)
-    with stop_signals() as received, progress() as show:
-        report = run(options, lambda stage, done, total: show(stage, done, total or None), lambda: bool(received))
-    held = [] if old is None else compare(old, report, FAIL_ABOVE_PERCENT if fail_above is None else fail_above)
-    unlike = () if old is None else differences(old, report)
-    # before anything is printed, as who reads that may have gone
-    written = _write(files, _texts(report, held, unlike), debug)
-    _print(report, held)
-    for path in written:
-        print(f"wrote {path}")
-    for warning in report.warnings:
-        complain(f"warning: {warning}")
-    for each in report.runs:
-        for warning in each.warnings:
-            complain(f"warning: {each.name}: {warning}")
-        if each.error is not None:
-            complain(f"{each.name} ended early: {each.error}")
-    for warning in () if old is None else (*comparison_warnings(held), *unlike):
-        complain(f"warning: baseline: {warning}")
-    if report.partial:
-        complain("interrupted: these are the figures up to then, marked partial")
+    with stop_signals() as late:  # noted while what was measured is held, written and printed: that loses nothing
+        with stop_signals() as received, progress() as show:
+            report = run(options, lambda stage, done, total: show(stage, done, total or None), lambda: bool(received))
+        held = [] if old is None else compare(old, report, FAIL_ABOVE_PERCENT if fail_above is None else fail_above)
+        unlike = () if old is None else differences(old, report)
+        # before anything is printed, as who reads that may have gone
+        written = _write(files, _texts(report, held, unlike), debug)
+        _print(report, held)
+        for path in written:
+            print(f"wrote {path}")
+        _complain(report, () if old is None else (*comparison_warnings(held), *unlike))
+        if report.partial:
+            complain("interrupted: these are the figures up to then, marked partial")
+        elif received or late:
+            complain("interrupted when all was measured: these are the whole figures, not marked partial")
+    if report.partial or received or late:
         return _INTERRUPTED
     if any(figure.verdict == "worse" for figure in held):
         return _REGRESSION
@@ -183,17 +179,31 @@ def _write(files: Mapping[str, Path], texts: Mapping[str, Callable[[], str]], de
     return written
 
 
+def _complain(report: BenchReport, of_baseline: Sequence[str]) -> None:
+    """Say on the error stream what speaks against the figures."""
+    for warning in report.warnings:
+        complain(f"warning: {warning}")
+    for each in report.runs:
+        for warning in each.warnings:
+            complain(f"warning: {each.name}: {warning}")
+        if each.error is not None:
+            complain(f"{each.name} ended early: {each.error}")
+    for warning in of_baseline:
+        complain(f"warning: baseline: {warning}")
+
+
 def _print(report: BenchReport, held: Sequence[Comparison]) -> None:
     from edgex.report.compare_text import comparison_table
     from edgex.report.shown import shown
     from edgex.report.text import figures_of
-    from edgex.report.words import notes, run_lines
+    from edgex.report.words import notes, ran_in_short, run_lines
 
     figures = figures_of(report)[:-1]
     every = dict.fromkeys((*(run.name for run in report.runs), *(each.run for each in held)))
     numbers = {name: str(number) for number, name in enumerate(every, 1)}  # the names are too long for a column
+    short = {run.name: f" ({ran_in_short(run)})" for run in report.runs}
     for name, number in numbers.items():
-        print(plain(f"{number}: {name}"))
+        print(plain(f"{number}: {name}{short.get(name, '')}"))
     rows = [(numbers[run.name], *(shown(figure(run)) for _, _, figure in figures)) for run in report.runs]
     names, units = (name for name, _, _ in figures), (unit for _, unit, _ in figures)
     _print_rows(("run", *names), ("", *units), *rows)

@@ -9,6 +9,9 @@ import numpy as np
 
 from edgex.cuda import Device, Stream
 from edgex.cuda_memory import Buffer
+from edgex.engines.network import Network
+from edgex.errors import ModelError
+from edgex.onnx_file import CLASS_LOGITS, IMAGE, MASK_LOGITS
 from edgex.types import FloatArray
 
 _ALIGNED = 256  # bytes: where each begins, as pieces of the driver's own do
@@ -53,3 +56,18 @@ class Arrays:
     def download(self, stream: Stream, last: str) -> None:
         """Bring all up to the one named to the host, in one copy."""
         self._buffer.download(stream, self._host[: self._ends[last]])
+
+
+def shapes_of(network: Network) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of an engine's arrays for one picture, those that come to the host first.
+
+    Raises ModelError where one is not float32, or has no fixed size.
+    """
+    found: dict[str, tuple[int, ...]] = {}
+    for spec in (network.input, *network.outputs):
+        _, *axes = spec.shape or (None, None)
+        if spec.dtype != "float32" or not all(isinstance(axis, int) and axis > 0 for axis in axes):
+            raise ModelError(f"expected float32 of fixed size from {network.path}, got {spec}; export it again")
+        found[spec.name] = (1, *(int(axis) for axis in axes if axis is not None))
+    first = [name for name in (MASK_LOGITS, CLASS_LOGITS, IMAGE) if name in found]
+    return {name: found[name] for name in (*first, *(name for name in found if name not in first))}

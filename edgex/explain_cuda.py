@@ -16,11 +16,11 @@ import numpy as np
 from edgex import arguments, cuda
 from edgex.compositors import require_mask_logits
 from edgex.compositors.cuda import CudaCompositor
-from edgex.cuda_arrays import Arrays
+from edgex.cuda_arrays import Arrays, shapes_of
 from edgex.cuda_memory import Buffer, picture_of, pinned_of, pitch_of
 from edgex.engines.network import closed
 from edgex.engines.tensorrt_lane import Lane
-from edgex.errors import EdgexError, ModelError, UsageError
+from edgex.errors import EdgexError, UsageError
 from edgex.explain import Explainer, Explanation
 from edgex.onnx_file import CLASS_LOGITS, IMAGE, MASK_LOGITS
 from edgex.preprocess_cuda import CudaPreprocessor
@@ -71,9 +71,10 @@ class CudaPath:
         self._frame: Image | None = None  # kept while the GPU may read it
         self._source = (0, 0)  # of it on the GPU: address, pitch
         self._drawn: Drawing | None = None  # whose tables are there
-        self._arrays = Arrays(self._gpu, _shapes(explainer), mapped)
+        self._arrays = Arrays(self._gpu, shapes_of(explainer.engine.network), mapped)
         network: Any = explainer.engine.network
-        self._lane: Lane | None = network.lane(self._arrays.addresses, 1, self._stream)
+        self._lane: Lane | None = (lane := network.lane(self._arrays.addresses, 1, self._stream))
+        self.launches, self.plain_because = lane.launches, lane.plain_because
 
     def upload(self, image: Image) -> None:
         """Bring a frame to the GPU and make the network's input of it; returns before the GPU has done that.
@@ -236,15 +237,3 @@ class CudaPath:
             self._tables.upload(self._stream, host)
         address = self._tables.address(size)
         return address, address + colors.nbytes
-
-
-def _shapes(explainer: Explainer) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of the engine's arrays for one picture, those that come to the host first."""
-    network, found = explainer.engine.network, {}
-    for spec in (network.input, *network.outputs):
-        _, *axes = spec.shape or (None, None)
-        if spec.dtype != "float32" or not all(isinstance(axis, int) and axis > 0 for axis in axes):
-            raise ModelError(f"expected float32 of fixed size from {network.path}, got {spec}; export it again")
-        found[spec.name] = (1, *(int(axis) for axis in axes if axis is not None))
-    first = [name for name in (MASK_LOGITS, CLASS_LOGITS, IMAGE) if name in found]
-    return {name: found[name] for name in (*first, *(name for name in found if name not in first))}

@@ -10,7 +10,16 @@ from edgex.types import Drawing, FloatArray, Image, Logits
 
 
 class FramePath(Protocol):
-    """Takes one frame at a time: `upload`, `infer` and `compose` follow one another, each in whatever thread."""
+    """Takes one frame at a time: `upload`, `infer` and `compose` follow one another, each in whatever thread.
+
+    Attributes
+    ----------
+    launches : how an engine on the GPU is started: "graph", "runtime" or "plain"; "" in the host's memory
+    plain_because : why that is without a CUDA graph, or ""
+    """
+
+    launches: str
+    plain_because: str
 
     def upload(self, image: Image) -> None:
         """Make the network's input of a frame, uint8 [H, W, 3], BGR; it may not change until its picture is there."""
@@ -31,6 +40,8 @@ class FramePath(Protocol):
 
 class HostPath:
     """The way through the host's memory, whatever backend infers and whatever compositor draws. See FramePath."""
+
+    launches = plain_because = ""
 
     def __init__(self, explainer: Explainer) -> None:
         self._explainer = explainer

@@ -11,15 +11,18 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import edgex
+from edgex.bench.beat import Beat
 from edgex.bench.engine import EngineLane
 from edgex.bench.options import FPS, LEAST_S, BenchOptions, without_folders
-from edgex.bench.paced import EngineServer, PacedLane, PathServer
+from edgex.bench.paced import EngineServer, PacedLane
+from edgex.bench.paced_path import PathServer
 from edgex.bench.pictures import Pictures, prepared, read_pictures
 from edgex.bench.pipeline import PipelineLane, from_memory, from_source, rate_at_will
 from edgex.bench.samples import LEAST_ROUNDS, distribution, ratio, round_medians
 from edgex.bench.slo import search, try_rate
 from edgex.bench.subject import Subject, count_subjects, open_subjects
 from edgex.bench.track import Course, Effort, Lane, Stopped, Track, take_turns, warm_up
+from edgex.bench.way import launches_of, stays_on_gpu
 from edgex.bench.words import course_warnings, memory_scope_of, no_ratio, pictures_of, transfers_of
 from edgex.explain import shipped_clip
 from edgex.latency import PAUSE_S, WARM_UP
@@ -68,7 +71,8 @@ def bench(
             observe("opening", len(subjects), count_subjects(options))
             if stopped():
                 break
-        courses = [Course(subject.name, _lane(subject, options, pictures, fps, stopped)) for subject in subjects]
+        beat = Beat(observe)
+        courses = [Course(subject.name, _lane(subject, options, pictures, fps, stopped, beat)) for subject in subjects]
         if options.mode == "paced" and len(courses) == 1:
             effort = dataclasses.replace(effort, rounds=1)  # one queue, so that all of its growth is seen
         warm_up(courses, effort, stopped, observe)
@@ -77,7 +81,7 @@ def bench(
         recorders = [Recorder(origin_ns=origin_ns) for _ in courses]
         for course, recorder in zip(courses, recorders, strict=True):
             course.recorder = recorder
-        take_turns(courses, effort, stopped, observe)
+        take_turns(courses, effort, stopped, beat.turns)
         searched = [_slo(course, options, stopped, observe) for course in courses]
         partial = stopped()
         runs = tuple(
@@ -107,7 +111,9 @@ def effort_of(options: BenchOptions) -> Effort:
     return Effort(seconds=max(seconds, rounds * _LEAST_TURN_S) if several else seconds, rounds=rounds)
 
 
-def _lane(subject: Subject, options: BenchOptions, pictures: Pictures, fps: float | None, stopped: Stopped) -> Lane:
+def _lane(
+    subject: Subject, options: BenchOptions, pictures: Pictures, fps: float | None, stopped: Stopped, beat: Beat
+) -> Lane:
     """Return what measures a subject."""
     if options.mode == "engine":
         inputs = prepared(pictures, subject.image, subject.batch)
@@ -123,7 +129,7 @@ def _lane(subject: Subject, options: BenchOptions, pictures: Pictures, fps: floa
         if options.mode == "pipeline":
             return path
         server = PathServer(path, pictures.images)
-    return PacedLane(server, options.fps or FPS, options.policy or "queue", stopped=stopped)
+    return PacedLane(server, options.fps or FPS, options.policy or "queue", stopped=stopped, tell=beat.frames)
 
 
 def _slo(course: Course, options: BenchOptions, stopped: Stopped, observe: Observe) -> Slo | None:
@@ -172,6 +178,9 @@ def _run(
     stage_samples = {name: tuple(round(ms, 4) for ms in values) for name, values in track.stages.items()}
     stages = {name: found for name, values in stage_samples.items() if (found := distribution(values)) is not None}
     about = subject.about()
+    path = lane.unpaced if isinstance(lane, PacedLane) else lane
+    if isinstance(path, PipelineLane) and stays_on_gpu(path.explainer):
+        about["sync"], about["cuda_graph"] = launches_of(path.begun)
     return Run(
         **about,
         name=subject.name,

@@ -16,6 +16,7 @@ from edgex.errors import UsageError
 from edgex.types import Observe
 
 Call = Callable[[Any], object]
+_GIVE_UP_S = 5.0  # that a forced end waits for a call that hangs
 
 
 class EngineLane:
@@ -87,20 +88,30 @@ class EngineLane:
         tracks = [Track() for _ in self._streams]
         failures: list[BaseException] = []
         gate = threading.Barrier(len(tracks))
+        ended = [threading.Event() for _ in tracks]  # as Thread.join, interrupted, takes a running thread for ended
 
         def stream(place: int) -> None:
             call, inputs = self._streams[place]
-            gate.wait()
             try:
+                gate.wait()
                 self._sample(tracks[place], call, inputs, seconds, least, lambda: bool(failures) or self._stopped())
             except BaseException as error:  # raised below, in the thread that asked
                 failures.append(error)
+            finally:
+                ended[place].set()
 
         threads = [threading.Thread(target=stream, args=(place,), daemon=True) for place in range(len(tracks))]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        try:
+            for thread in threads:
+                thread.start()
+            for event in ended:
+                event.wait()
+        except BaseException as error:  # KeyboardInterrupt: what they call is closed after this
+            failures.append(error)
+            gate.abort()
+            for thread, event in zip(threads, ended, strict=True):
+                event.wait(_GIVE_UP_S if thread.ident is not None else 0.0)
+            raise
         found = sorted(
             (start, ns) for each in tracks for start, ns in zip(each.starts_ns, each.samples_ns, strict=True)
         )

@@ -6,22 +6,18 @@ Whoever measures only while the engine is busy leaves out the frames that waited
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 from edgex.bench.engine import Call, EngineLane
-from edgex.bench.pipeline import Gauge, PipelineLane
 from edgex.bench.samples import distribution
 from edgex.bench.schedule import Pacer
 from edgex.bench.track import MONOTONIC, Clock, Lane, Stopped, Track
-from edgex.pipeline import run
 from edgex.report.parts import Paced, Policy
-from edgex.types import Frame, Image, Shot, SourceState
 
-_PACE = ("read", "wait")  # stages of the path that are the pace of the schedule here
 Abandon = Callable[[int], bool]  # is told each age in ns; True ends it
+Tell = Callable[[int, int], object]  # is told how many frames are done or dropped, of how many
 
 
 @dataclass(slots=True)
@@ -94,91 +90,6 @@ class EngineServer:
                 pacer.end()
 
 
-class PathServer:
-    """The whole path of `edgex run`, its threads and its room for frames included.
-
-    Parameters
-    ----------
-    lane : the same path as pipeline mode measures it
-    images : pictures in memory
-    """
-
-    def __init__(self, lane: PipelineLane, images: Sequence[Image]) -> None:
-        self.unpaced: Lane = lane
-        self._path, self._images = lane, images
-
-    def serve(self, pacer: Pacer, track: Track, abandon: Abandon) -> None:
-        """Serve. See Server."""
-        path = self._path
-
-        def tell(age_ns: int) -> None:
-            if abandon(age_ns):
-                pacer.end()
-
-        gauge = AgeGauge(track, path.clock, tell)
-        run(
-            PacedSource(pacer, self._images),
-            path.explainer,
-            [gauge],
-            path.view,
-            stopped=path.stopped,
-            observe=gauge.note,
-        )
-
-
-class AgeGauge(Gauge):
-    """Keeps of each frame the time from when it was due until the sink had it."""
-
-    def __init__(self, track: Track, clock: Clock, tell: Callable[[int], object]) -> None:
-        super().__init__(track, clock)
-        self._tell = tell
-
-    def note(self, shot: Shot) -> None:
-        super().note(shot)
-        for name in _PACE:
-            self._track.stages.pop(name, None)
-
-    def keep(self, frame: Frame, total_ms: float) -> None:
-        age_ns = self._written_ns - frame.arrived_ns
-        self._track.add(age_ns, frame.arrived_ns)
-        self._tell(age_ns)
-
-
-class PacedSource:
-    """Pictures in memory that arrive at the pace of a schedule; see Source.
-
-    With the policy "newest" it is a live source, and the path treats it as one: it takes the newest frame whenever it
-    has room. Else every frame comes, and waits where there is no room.
-    """
-
-    frame_count = None
-    uri = "paced"
-    files: tuple[Path, ...] = ()
-
-    def __init__(self, pacer: Pacer, images: Sequence[Image]) -> None:
-        self.fps = pacer.fps
-        self.live = pacer.policy == "newest"
-        self.skipped: list[str] = []
-        self.warnings: list[str] = []
-        self._pacer, self._images = pacer, images
-
-    @property
-    def state(self) -> SourceState:
-        """How it stands; the pacer drops."""
-        return SourceState(dropped=self._pacer.dropped)
-
-    def __iter__(self) -> Iterator[Frame]:
-        for index, due_ns in self._pacer:
-            image = self._images[index % len(self._images)]
-            yield Frame(image, index, due_ns, f"frame-{index:06d}", arrived_ns=due_ns)
-
-    def stop(self) -> None:
-        self._pacer.end()
-
-    def close(self) -> None:
-        """Give nothing back."""
-
-
 class PacedLane:
     """Frames due at a rate, served by an engine or by the whole path. See Lane.
 
@@ -188,28 +99,48 @@ class PacedLane:
     fps, policy : of the frames
     clock : that they are due by
     stopped : asked many times a second
+    tell : called many times a second while a turn lasts
 
     Attributes
     ----------
     passed : what became of all frames of all turns
+    unpaced : the same work, as fast as it goes
     """
 
     def __init__(
-        self, server: Server, fps: float, policy: Policy, clock: Clock = MONOTONIC, stopped: Stopped = lambda: False
+        self,
+        server: Server,
+        fps: float,
+        policy: Policy,
+        clock: Clock = MONOTONIC,
+        stopped: Stopped = lambda: False,
+        tell: Tell = lambda done, count: None,
     ) -> None:
         self.clock, self.fps, self.policy = clock, fps, policy
-        self.passed = Passed()
-        self._server, self._stopped = server, stopped
+        self.passed, self.unpaced = Passed(), server.unpaced
+        self._server, self._stopped, self._tell = server, stopped, tell
 
     def measure(self, track: Track, seconds: float, least: int) -> None:
         """Let frames be due for at least so many seconds and frames. See Lane."""
-        self.serve(self.passed, track, self.fps, max(least, math.ceil(seconds * self.fps)))
+        count = max(least, math.ceil(seconds * self.fps))
+        self.serve(self.passed, track, self.fps, count, tell=self._tell)
 
     def serve(
-        self, passed: Passed, track: Track, fps: float, count: int, abandon: Abandon = lambda age_ns: False
+        self,
+        passed: Passed,
+        track: Track,
+        fps: float,
+        count: int,
+        abandon: Abandon = lambda age_ns: False,
+        tell: Tell = lambda done, count: None,
     ) -> None:
         """Let `count` frames be due at a rate, and add what became of them to `passed`."""
-        pacer = Pacer(fps, count, self.policy, self.clock, self._stopped)
+
+        def stopped() -> bool:
+            tell(len(track.samples_ns) + pacer.dropped, count)
+            return self._stopped()
+
+        pacer = Pacer(fps, count, self.policy, self.clock, stopped)
         try:
             self._server.serve(pacer, track, abandon)
         finally:
@@ -220,11 +151,11 @@ class PacedLane:
 
     def warm(self, track: Track, seconds: float, least: int) -> None:
         """Serve as fast as it goes. See Lane."""
-        self._server.unpaced.warm(track, seconds, least)
+        self.unpaced.warm(track, seconds, least)
 
     def first_ms(self) -> float:
         """Infer for the first time. See Lane."""
-        return self._server.unpaced.first_ms()
+        return self.unpaced.first_ms()
 
     def paced(self, deadline_ms: float) -> Paced:
         """Return what became of all frames, for the report."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from edgex.bench.track import MONOTONIC, Clock, Stopped, Track
+from edgex.bench.way import Begin, begin
 from edgex.errors import SourceError, UsageError
 from edgex.explain import Explainer
 from edgex.onnx_file import CLASS_LOGITS
@@ -171,9 +172,14 @@ class PipelineLane:
     about : what the pictures are
     fps : of a video, or None for pictures; see Replay
     stopped : asked many times a second
+
+    Attributes
+    ----------
+    begun : how the path began, None until `first_ms`
     """
 
     clock = MONOTONIC
+    begun: Begin | None = None
 
     def __init__(
         self,
@@ -198,8 +204,6 @@ class PipelineLane:
         self.measure(track, max(seconds, _WINDOW_S) if seconds else 0.0, least)
 
     def first_ms(self) -> float:
-        """Infer the first picture. See Lane."""
-        tensor = self.explainer.preprocess(next(self._frames).image)
-        began_ns = self.clock.now_ns()
-        self.explainer.infer(tensor)
-        return (self.clock.now_ns() - began_ns) / 1e6
+        """Open the path and bring the first picture as far as its logits. See Lane."""
+        self.begun = begin(self.explainer, next(self._frames).image, self.clock)
+        return self.begun.first_ms

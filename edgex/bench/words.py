@@ -13,8 +13,10 @@ from edgex.bench.samples import CV_LIMIT, LEAST_ROUNDS, drift, percentile, round
 from edgex.bench.slo import HIGHEST_FPS, TOLERANCE, is_growing
 from edgex.bench.subject import Subject
 from edgex.bench.track import Course
+from edgex.bench.way import stages_on_gpu, stays_on_gpu
 from edgex.engines.choose import TENSORRT
 from edgex.report import Mode, Run
+from edgex.report.noise import missed_share
 from edgex.report.parts import Distribution, Paced, Slo, Telemetry
 from edgex.telemetry.warnings import telemetry_warnings
 
@@ -31,16 +33,20 @@ def transfers_of(mode: Mode, subject: Subject) -> str:
     call = "one call of the engine on a prepared input" + (f" of {subject.batch} pictures" if subject.batch > 1 else "")
     if mode == "engine":
         return f"{call}: {engine}"
-    if mode == "pipeline":
-        return (
-            f"all stages of a frame, summed up: reading; preprocessing; {engine}; smoothing, for a video; drawing "
-            f"{DRAWN} classes with their legend; a sink that keeps nothing. Stages of several frames overlap, waits "
-            "between them do not count, nor do frames that fill the path at the begin of a turn or empty it at its end"
-        )
     if subject.explainer is not None:
+        smoothing = "smoothing, for a video" if mode == "pipeline" else "smoothing"
+        at = ", with frame and masks brought to the GPU and the picture back" * (
+            subject.explainer.compositor.name == "cuda"
+        )
+        stages = f"preprocessing; {engine}; {smoothing}; drawing {DRAWN} classes with their legend{at}"
+        if stays_on_gpu(subject.explainer):
+            stages = stages_on_gpu(DRAWN, smoothing)
+        if mode == "paced":
+            return f"from when a frame was due until the sink had it, waits included: {stages}"
         return (
-            f"from when a frame was due until the sink had it, waits included: preprocessing; {engine}; "
-            f"smoothing; drawing {DRAWN} classes with their legend"
+            f"all stages of a frame, summed up: reading; {stages}; a sink that keeps nothing. Stages of several frames "
+            "overlap, waits between them do not count, nor do frames that fill the path at the begin of a turn or "
+            "empty it at its end"
         )
     return f"from when a frame was due until {call} ended, waits included: {engine}"
 
@@ -124,11 +130,9 @@ def _of_pace(course: Course, paced: Paced) -> Iterator[str]:
         yield f"{fps} cannot be met for long: frames came faster than they left, and the queue grew"
     if paced.dropped > _MISSES * paced.due:
         yield f"{fps} cannot be met: {paced.dropped} of {paced.due} frames were dropped for newer ones"
-    if paced.late > _MISSES * paced.due:
-        yield (
-            f"{paced.late} of {paced.due} frames ({paced.late / paced.due:.1%}) were done later than "
-            f"{paced.deadline_ms:g} ms after they were due"
-        )
+    missed = missed_share(paced) > _MISSES
+    if missed:
+        yield _missed_line(paced)
     if lane.passed.wakes_ns and (wake_ms := percentile(lane.passed.wakes_ns, 99) / 1e6) > _LATE_WAKE_MS:
         yield (
             f"whoever waited for a frame woke up {wake_ms:.1f} ms late (99th percentile), which counts as latency; "
@@ -136,8 +140,19 @@ def _of_pace(course: Course, paced: Paced) -> Iterator[str]:
         )
     if paced.slo is not None:
         yield from _of_search(paced.slo)
-        missed = lane.passed.behind or _grew(course, paced.fps) or paced.late + paced.dropped > _MISSES * paced.due
-        yield from _contradiction(paced, paced.slo, missed)
+        yield from _contradiction(paced, paced.slo, missed or lane.passed.behind or _grew(course, paced.fps))
+
+
+def _missed_line(paced: Paced) -> str:
+    """Return how many of the frames due were missed, and how, none of the kinds that there were not."""
+    kinds = (
+        (paced.late, f"done later than {paced.deadline_ms:g} ms after they were due"),
+        (paced.dropped, "dropped"),
+        (paced.due - paced.done - paced.dropped, "given up"),
+    )
+    told = ", ".join(f"{count} {kind}" for count, kind in kinds if count)
+    missed = paced.due - paced.done + paced.late
+    return f"{missed} of {paced.due} frames due ({missed_share(paced):.1%}) were missed: {told}"
 
 
 def _grew(course: Course, fps: float) -> bool:

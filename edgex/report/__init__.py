@@ -71,11 +71,11 @@ class Run:
     threads : CPU threads, None where the backend chose
     streams : inferences that run side by side
     sync : how the end of an inference is known, such as "blocking call"
-    cuda_graph : whether a CUDA graph was replayed, None where there is no GPU
+    cuda_graph : whether a CUDA graph was replayed, None where there is no GPU, or `sync` says that it is not known
     transfers : one sentence: what lies inside the measured interval
     pictures : one sentence: what went in
     load_ms : opening the engine
-    first_ms : its first inference, None where it did not come to that
+    first_ms : its first inference, of the whole path from opening it to the first logits; None where it came to none
     warmup : what was run before, untimed
     samples_ms : every sample in order, none removed; of the paced mode ages, from when each frame was due
     starts_ms : when each began, or in the paced mode was due, since the run's begin

@@ -115,7 +115,8 @@ def _figures(old: Run, new: Run, made: _Maker) -> Iterator[Comparison]:
         if (then := old.paced.deadline_ms) != (now := new.paced.deadline_ms):
             yield made.none("missed", "not comparable", f"frames were late beyond {then:g} ms then, {now:g} ms now")
         elif old.paced.due and new.paced.due:
-            yield made.missed(missed_share(old) * 100, missed_share(new) * 100, noise_of_missed(old, new) * 100)
+            then, now = (missed_share(each) * 100 for each in (old.paced, new.paced))
+            yield made.missed(then, now, noise_of_missed(old, new) * 100)
         yield from made.highest(old.paced.slo, new.paced.slo)
 
 

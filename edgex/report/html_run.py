@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from html import escape
 
-from edgex.report import Run
+from edgex.report import Mode, Run
 from edgex.report.plots import end_of, histogram, percentile_curve, stage_bars, timeline
 from edgex.report.plots_more import slo_trials, telemetry_panels
 from edgex.report.shown import shown
 from edgex.report.words import SAMPLE, achieved_text, frames_line, slo_line
+
+_OF_STAGES: Mapping[Mode, str] = {
+    "pipeline": "Stages of several frames overlap: their sum is the work on a frame, not the time between frames.",
+    "paced": "Stages of several frames overlap; waits between stages are in the age, not here.",
+}
 
 
 def run_section(run: Run, color: str) -> str:
@@ -94,8 +99,8 @@ def _charts(run: Run, color: str) -> Iterator[str]:
     yield figure(f"{called}, histogram", histogram(run), since)
     yield figure(f"{called} by percentile, ms", percentile_curve([(run, color)], limit), since)
     searched = paced is not None and paced.slo is not None
-    overlap = "Stages overlap: their sum is not the time of a frame."
-    yield figure("Time of each stage", stage_bars(run.stages), overlap, wide=not searched, area="area bars")
+    stages = stage_bars(run.stages)
+    yield figure("Time of each stage", stages, _OF_STAGES.get(run.mode, ""), wide=not searched, area="area bars")
     if paced is not None and paced.slo is not None:
         caption = f"Highest with the p99 of the age within {slo_line(paced.slo)}. Filled: held; ring: not."
         yield figure(

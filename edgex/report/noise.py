@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from edgex.report import Run
+from edgex.report import Paced, Run
 
 BLOCKS = 10  # a run of fewer rounds is cut into so many stretches of time at least, as neighbouring samples are alike
 _MOST_DRAWS, _LEAST_DRAWS, _WORK = 4000, 400, 40_000_000  # fewer draws of a longer run: samples times draws
@@ -37,10 +37,9 @@ def noise_of_missed(old: Run, new: Run) -> float:
     return _reach(now - then)
 
 
-def missed_share(run: Run) -> float:
-    """Return the share of the frames due that were late, dropped or given up, of a paced run with frames due."""
-    assert run.paced is not None
-    return (run.paced.due - run.paced.done + run.paced.late) / run.paced.due
+def missed_share(paced: Paced) -> float:
+    """Return the share of the frames due that were late, dropped or given up; 0 where none was due."""
+    return (paced.due - paced.done + paced.late) / max(1, paced.due)
 
 
 def _of_ratio(old: Run, new: Run, drawn: Drawn) -> float:

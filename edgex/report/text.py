@@ -10,6 +10,7 @@ from typing import Any
 from edgex.report import BenchReport, Run
 from edgex.report.compare import Comparison
 from edgex.report.compare_text import RULES, comparison_table, comparison_warnings
+from edgex.report.machine import machine_facts
 from edgex.report.shown import printable, shown
 from edgex.report.words import RATIO, achieved_text, all_warnings, how_measured, machine_line, notes, run_lines
 
@@ -73,11 +74,12 @@ def to_csv(report: BenchReport) -> str:
     writer = csv.writer(text, lineterminator="\n")
     units = {"ms": "_ms", "%": "_pct", "MB": "_mb", "": ""}
     headings = [name.replace(" ", "_").lower() + units[unit] for name, unit, _ in FIGURES]
-    ends = ("stable_warmup", "rounds", "memory_scope", "engine_sha256", "created", "error")
+    ends = ("stable_warmup", "rounds", "memory_scope", "engine_sha256", "created", "error", "partial", "warnings")
     writer.writerow([*_FACTS, "achieved", *headings, *(name for name, _ in _PACED), *ends])
     for run in report.runs:
         figures = [figure(run) for _, _, figure in (*FIGURES, *((name, "", of) for name, of in _PACED))]
         told = [run.warmup.stable, len(run.rounds), run.memory_scope, run.engine_sha256, report.created, run.error]
+        told += [report.partial, "; ".join((*report.warnings, *run.warnings))]
         row = [*(getattr(run, fact) for fact in _FACTS), achieved_text(run), *figures, *told]
         writer.writerow([_cell(value) for value in row])
     return printable(text.getvalue())
@@ -110,8 +112,18 @@ def to_markdown(report: BenchReport, comparisons: Sequence[Comparison] = (), dif
     held = (*comparison_warnings(comparisons), *differences) if comparisons else differences
     told = [*all_warnings(report), *(f"baseline: {each}" for each in held)]
     lines += ["## Warnings", "", *_list(told)] if told else []
-    lines += ["## How it was measured", "", *_list(how_measured(report))]
+    machine = [f"{name}: {fact}" for name, fact in machine_facts(report)]
+    lines += ["## Machine", "", *_list(machine)] if machine else []
+    lines += ["## How it was measured", "", *_list([*how_measured(report), *_not_told(report)])]
     return printable("\n".join(lines[:-1]) + "\n")
+
+
+def _not_told(report: BenchReport) -> list[str]:
+    """Return what the machine did not tell while it was measured, once where that is the same for all runs."""
+    said = {run.name: "; ".join(run.telemetry.not_available) for run in report.runs if run.telemetry is not None}
+    if len(said) == len(report.runs) and len(set(said.values())) == 1:
+        return [f"not told by this machine: {each}" for each in list(said.values())[:1] if each]
+    return [f"{name}: not told by this machine: {each}" for name, each in said.items() if each]
 
 
 def _list(sentences: Sequence[str]) -> list[str]:

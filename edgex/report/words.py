@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from edgex.bench.samples import FORMULA
 from edgex.report import BenchReport, Mode, Run
+from edgex.report.noise import missed_share
 from edgex.report.parts import Paced, Slo
 from edgex.report.shown import shown
 
@@ -78,7 +79,8 @@ def frames_line(paced: Paced) -> str:
     left = f", {given_up} given up" if given_up else ""
     return (
         f"{paced.fps:g} a second, {paced.policy} ({policies[paced.policy]}): {paced.due} due, {paced.done} done, "
-        f"{paced.dropped} dropped{left}, {paced.late} later than {shown(paced.deadline_ms, 'ms')} after they were due"
+        f"{paced.dropped} dropped{left}, {paced.late} later than {shown(paced.deadline_ms, 'ms')} after they were due; "
+        f"{missed_share(paced):.1%} missed"
     )
 
 
@@ -107,6 +109,30 @@ def achieved_text(run: Run) -> str:
     return ", ".join(f"{precision} {number}" for precision, number in ordered) or "not told"
 
 
+def ran(run: Run) -> str:
+    """Return what ran: backend, device, precision, threads, streams and engine."""
+    counts = achieved_text(run)
+    achieved = f"achieved: {counts} layers" if run.achieved else f"achieved: {counts}"
+    graph = {None: "", True: "CUDA graph; ", False: "no CUDA graph; "}[run.cuda_graph]
+    return (
+        f"{run.backend} {run.backend_version} on {run.device}; {run.precision} ({achieved}); {_threads(run)}; "
+        f"{_streams(run)}; {graph}sha256 {run.engine_sha256[:12]}"
+    )
+
+
+def ran_in_short(run: Run) -> str:
+    """Return the same for a line of the terminal."""
+    return f"{run.backend_version}, {run.precision}, {_threads(run)}, {_streams(run)}, sha256 {run.engine_sha256[:12]}"
+
+
+def _threads(run: Run) -> str:
+    return "threads as the backend chose" if run.threads is None else f"{run.threads} thread{'s' * (run.threads != 1)}"
+
+
+def _streams(run: Run) -> str:
+    return f"{run.streams} stream{'s' * (run.streams != 1)}"
+
+
 def machine_line(report: BenchReport) -> str:
     """Return the machine in one line: what of it is known."""
     known = report.machine
@@ -130,7 +156,8 @@ def run_warnings(run: Run) -> list[str]:
 def how_measured(report: BenchReport) -> list[str]:
     """Return sentences that answer "measured how?": one for all runs, or one for each run where they differ."""
     samples = f"{NO_OUTLIER}; the report's JSON holds them all"
-    told = [f"percentiles by {FORMULA}", samples, "monotonic clock of nanoseconds"]
+    told = [f"{run.name}: {ran(run)}" for run in report.runs]
+    told += [f"percentiles by {FORMULA}", samples, "monotonic clock of nanoseconds"]
     for called, name in (("measured", "transfers"), ("what went in", "pictures"), ("end of an inference", "sync")):
         said = {run.name: getattr(run, name) for run in report.runs}
         alike = len(set(said.values())) == 1

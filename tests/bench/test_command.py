@@ -33,7 +33,8 @@ def test_reports_are_written_and_held_against_an_earlier_one(tmp_path: Path, bun
     words = [word for pair in files.items() for word in pair]
     done = edgex("bench", bundle, *ON_ONE, "--source", picture, *words)
     assert done.code == 0, done.err
-    assert "1: tiny.onnx · onnxruntime · batch 1" in done.out
+    (named,) = [line for line in done.out.splitlines() if line.startswith("1: tiny.onnx · onnxruntime · batch 1 (")]
+    assert ", fp32, 1 thread, 1 stream, sha256 " in named
     assert "memory: " in done.out
     assert "load and first depend on what was opened before (this one alone) and on the disk cache" in done.out
     assert [line for line in done.out.splitlines() if line.startswith("wrote")] == [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Mapping
 
@@ -10,10 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgex.bench.paced import EngineServer, PacedLane, PacedSource
+from edgex.bench.beat import Beat
+from edgex.bench.paced import EngineServer, PacedLane, Passed
+from edgex.bench.paced_path import PacedSource
 from edgex.bench.samples import distribution, percentile
 from edgex.bench.schedule import LEAD_NS, Pacer, Schedule
-from edgex.bench.track import Clock, Track
+from edgex.bench.track import Clock, Course, Effort, Track, take_turns
 from edgex.report.parts import Paced, Policy
 from tests.sleeping import MS, Sleeper, VirtualClock, newest_ages, queue_ages
 
@@ -193,3 +196,29 @@ def test_a_queue_s_source_is_no_live_one_and_ends_when_it_is_stopped() -> None:
         if frame.index == 3:
             source.stop()
     assert indices == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(("service_ms", "policy"), [(8, "queue"), (80, "queue"), (80, "newest")])
+def test_frames_are_told_of_a_few_times_a_second_over_all_turns(service_ms: float, policy: Policy) -> None:
+    virtual = VirtualClock()
+    told: list[tuple[int, int, int]] = []
+    beat = Beat(lambda stage, done, total: told.append((virtual.now_ns, done, total)), virtual.clock)
+    server = EngineServer(Sleeper(virtual.sleep, service_ms), ["x"], virtual.clock)
+    lane = PacedLane(server, 20, policy, virtual.clock, tell=beat.frames)
+    take_turns([Course("a", lane)], Effort(20.0, 1, 2), lambda: False, beat.turns)
+    assert {total for _, _, total in told[1:]} == {400}
+    assert told[-1][1:] == (400, 400)
+    done = [each / total for _, each, total in told]
+    assert done == sorted(done)
+    gaps = [b - a for (a, *_), (b, *_) in itertools.pairwise(told)]
+    assert max(gaps) <= 400 * MS  # a period, and what a call and a wait take
+    assert len(told) <= 4 * (told[-1][0] - told[0][0]) / 1e9 + 4
+
+
+def test_a_search_tells_of_no_frames() -> None:
+    virtual = VirtualClock()
+    told: list[int] = []
+    server = EngineServer(Sleeper(virtual.sleep, 8), ["x"], virtual.clock)
+    lane = PacedLane(server, 20, "queue", virtual.clock, tell=lambda done, count: told.append(done))
+    lane.serve(Passed(), Track(), 40, 100)
+    assert told == []

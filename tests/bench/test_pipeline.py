@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgex.bench.paced import PacedLane, PathServer
+from edgex.bench.paced import PacedLane
+from edgex.bench.paced_path import PathServer
 from edgex.bench.pipeline import FILL, PipelineLane, from_memory, from_source, rate_at_will
 from edgex.bench.track import Track
 from edgex.compositors import open_compositor

@@ -16,7 +16,8 @@ from edgex.bench.samples import distribution
 from edgex.bench.slo import search, try_rate
 from edgex.bench.track import Course, Effort, take_turns
 from edgex.bench.words import course_warnings
-from edgex.report.parts import Outcome, Policy, Slo, Trial, Warmup
+from edgex.report.noise import missed_share
+from edgex.report.parts import Outcome, Paced, Policy, Slo, Trial, Warmup
 from tests.sleeping import Sleeper, VirtualClock
 
 LIMIT_MS = 25.0
@@ -73,9 +74,35 @@ def test_deadlines_that_were_missed_are_told() -> None:
     """One of fifty takes 30 ms, and 2 % are late: no frame waits, so no queue grows, and none is dropped."""
     stalls = dict.fromkeys(range(0, 400, 50), 30)
     assert warnings_of(paced_course(8, 20, stalls)) == (
-        "4 of 200 frames (2.0%) were done later than 25 ms after they were due",
+        "4 of 200 frames due (2.0%) were missed: 4 done later than 25 ms after they were due",
     )
     assert warnings_of(paced_course(8, 20, {7: 30})) == ()
+
+
+def test_the_share_missed_counts_frames_dropped_and_given_up_as_the_gate_does() -> None:
+    """Of 300 frames at 100 a second, 30 ms each, two of three are dropped, and each one done is late."""
+    course = paced_course(30, 100, policy="newest")
+    lane = course.lane
+    assert isinstance(lane, PacedLane)
+    paced = lane.paced(LIMIT_MS)
+    assert paced.late == paced.done < paced.dropped
+    assert missed_share(paced) == 1.0
+    (told,) = [each for each in warnings_of(course) if "missed" in each]
+    assert told == (
+        f"300 of 300 frames due (100.0%) were missed: {paced.late} done later than 25 ms after they were due, "
+        f"{paced.dropped} dropped"
+    )
+    behind = warnings_of(paced_course(100, 100))
+    assert any("were missed" in each and each.endswith(" given up") for each in behind)
+
+
+def test_frames_late_and_dropped_that_are_too_many_only_together_are_told() -> None:
+    course = paced_course(8, 20)
+    paced = Paced(20.0, "newest", 1000, 993, 7, 6, LIMIT_MS, None, None)
+    latency = distribution([ns / 1e6 for ns in course.track.samples_ns])
+    assert course_warnings(course, latency, paced, None) == (
+        "13 of 1000 frames due (1.3%) were missed: 6 done later than 25 ms after they were due, 7 dropped",
+    )
 
 
 def test_a_run_that_misses_where_the_search_says_that_the_rate_holds_is_told() -> None:

@@ -303,3 +303,15 @@ def test_a_browser_shows_it_without_asking_for_anything_and_within_a_phone_s_wid
             browser.close()
     assert asked == [file.as_uri()]
     assert said == []
+
+
+def test_what_the_stages_add_up_to_is_said_by_mode() -> None:
+    pipeline = make_pipeline()
+    of_pipeline = "Stages of several frames overlap: their sum is the work on a frame, not the time between frames."
+    of_paced = "Stages of several frames overlap; waits between stages are in the age, not here."
+    paced = dataclasses.replace(make_paced(), stages=pipeline.stages, stage_samples_ms=pipeline.stage_samples_ms)
+    for run, told, other in ((pipeline, of_pipeline, of_paced), (paced, of_paced, of_pipeline)):
+        html = to_html(make_report(run))
+        assert told in html
+        assert other not in html
+    assert "their sum" not in to_html(make_report(make_run()))

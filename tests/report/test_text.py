@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+from typing import Any
 
 import pytest
 
@@ -15,8 +16,17 @@ from edgex.report.differences import differences
 from edgex.report.html import to_html
 from edgex.report.shown import shown
 from edgex.report.text import table, to_csv, to_markdown
-from edgex.report.words import achieved_text, all_warnings, how_measured, machine_line, notes, run_lines, slo_outcome
-from tests.reports import make_paced, make_pipeline, make_report, make_run
+from edgex.report.words import (
+    achieved_text,
+    all_warnings,
+    how_measured,
+    machine_line,
+    notes,
+    ran_in_short,
+    run_lines,
+    slo_outcome,
+)
+from tests.reports import make_paced, make_pipeline, make_report, make_run, make_telemetry
 
 
 @pytest.mark.parametrize(
@@ -62,6 +72,46 @@ def test_the_csv_holds_the_figures_unrounded() -> None:
     assert rows[0]["slo_outcome"] == rows[0]["fps"] == ""
     searched = ("fps", "policy", "due", "done", "dropped", "late", "slo_limit_ms", "slo_outcome", "slo_highest_fps")
     assert [rows[1][name] for name in searched] == ["60.0", "queue", "900", "900", "0", "9", "20.0", "found", "195.0"]
+
+
+def test_the_csv_says_what_speaks_against_a_row() -> None:
+    runs = (make_run("a", warnings=("the clock fell", "12 samples")), make_run("b"))
+    rows = list(csv.DictReader(io.StringIO(to_csv(make_report(*runs, partial=True, warnings=("no ratio of b",))))))
+    assert [row["partial"] for row in rows] == ["True", "True"]
+    assert [row["warnings"] for row in rows] == ["no ratio of b; the clock fell; 12 samples", "no ratio of b"]
+    (row,) = csv.DictReader(io.StringIO(to_csv(make_report(make_run()))))
+    assert (row["partial"], row["warnings"]) == ("False", "")
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({}, "openvino 2026.4.1 on Intel(R) Core(TM) i7-1365U; fp32 (achieved: f32 53 layers); 2 threads; 1 stream"),
+        ({"threads": 1, "streams": 2}, "; 1 thread; 2 streams"),
+        ({"threads": None, "achieved": {}}, "; fp32 (achieved: not told); threads as the backend chose; 1 stream"),
+        ({"cuda_graph": True}, "; 1 stream; CUDA graph"),
+        ({"cuda_graph": False}, "; 1 stream; no CUDA graph"),
+    ],
+)
+def test_every_form_says_what_ran(fields: dict[str, Any], words: str) -> None:
+    run = make_run("a", **fields)
+    (told,) = [each for each in how_measured(make_report(run)) if each.startswith("a: openvino")]
+    assert told.endswith(f"{words}; sha256 0123456789ab")
+    assert "sha256 0123456789ab" in to_markdown(make_report(run))
+    assert words in to_html(make_report(run))
+    assert "2026.4.1, fp32, " in ran_in_short(run)
+
+
+def test_the_markdown_names_packages_and_what_the_machine_does_not_tell() -> None:
+    text = to_markdown(make_report())
+    assert "- packages: edgex 0.1.0, numpy 2.4.6, onnxruntime 1.32.0, openvino 2026.4.1" in text
+    assert text.count("not told by this machine: GPU clock, power") == 1  # the same for both runs
+    assert "not told" not in to_markdown(make_report(make_run("a", telemetry=None)))
+    assert "## Machine" not in to_markdown(make_report(make_run("a"), machine={}))
+    told = dataclasses.replace(make_telemetry(500.0), not_available=("no turbostat",))
+    differing = to_markdown(make_report(make_run("a"), make_run("b", telemetry=told)))
+    assert "- a: not told by this machine: GPU clock" in differing
+    assert "- b: not told by this machine: no turbostat" in differing
 
 
 def test_the_time_of_a_picture_stands_in_the_table_where_there_is_a_batch_and_always_in_the_csv() -> None:

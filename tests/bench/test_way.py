@@ -102,9 +102,9 @@ def test_what_is_not_known_of_the_graph_is_said() -> None:
     sync, graph = launches_of(None)
     assert graph is None
     assert sync.endswith("whether a CUDA graph was replayed is not known, as it came to no first inference")
-    sync, graph = launches_of(Begin(1.0))
-    assert graph is None
-    assert sync.endswith("as the path does not tell")
+    sync, graph = launches_of(Begin(1.0, "plain", "the driver said no"))
+    assert graph is False
+    assert sync.endswith("; no CUDA graph: the driver said no")
 
 
 @needs_gxx

@@ -54,10 +54,12 @@ fuzz: .venv/installed
 bench: .venv/installed
 	@.venv/$(PIP) --constraint constraints.txt --editable '.[train,dev,peers]'
 	.venv/bin/python -m benchmarks.demo
-	.venv/bin/python -m benchmarks.kernels --rounds 15
-	.venv/bin/python -m benchmarks.live --rounds 3
-	.venv/bin/python -m benchmarks.peers --rounds 10
-	.venv/bin/python -m benchmarks.costs --rounds 10
+	.venv/bin/python -m benchmarks.kernels --rounds 10
+	.venv/bin/python -m benchmarks.live --rounds 2 --threads 1 0
+	.venv/bin/python -m benchmarks.peers --rounds 6
+	.venv/bin/python -m benchmarks.costs --rounds 8
+	.venv/bin/python -m benchmarks.kernels_plot
+	.venv/bin/python -m benchmarks.live_tables
 	.venv/bin/python -m benchmarks.performance_page
 
 # Each on its own, since a machine may lack what one of them needs: the report names what is missing then.

@@ -31,7 +31,7 @@ from edgex.preprocess import preprocess
 
 BATCHES = (1, 8)
 SAME = 1e-3  # largest difference of logits between edgex and the bare session of the same file
-APP_SECONDS, APP_TURNS = 4, 4
+APP_SECONDS, APP_TURNS = 2, 8
 ANSWERS = {"per_second": r"Throughput:\s*([\d.]+) FPS", "streams": r"NUM_STREAMS:\s*(\d+)"}
 
 

@@ -17,7 +17,7 @@ from edgex.sinks.null import NullSink
 from edgex.types import Frame, Image, Shot, SourceState
 from edgex.view import View
 
-PICTURES = 40  # of one run of the pipeline: its threads start and fill anew each time
+PICTURES = 200  # of one run of the pipeline, as many as a short clip has: its threads start and fill anew each time
 
 
 @dataclass(slots=True)
